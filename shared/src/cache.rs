@@ -1,0 +1,175 @@
+//! The cache protocol: entities by id in Redis, guarded by leases, epochs and versions.
+//!
+//! Leases as in Nishtala et al., "Scaling Memcache at Facebook" (NSDI 2013): a reader that misses gets a token, every
+//! invalidation takes the token away, and only its holder may fill. So a reader that stalls between its read of MySQL
+//! and its fill cannot put an old state over a newer one, which a plain DEL allows.
+//!
+//! | key | content |
+//! | --- | --- |
+//! | `<prefix>:{<lane>}:<kind>:<id>` | hash: `version`, `state`, `payload`, `schema`, `epoch`, `lease` |
+//! | `<prefix>:{<lane>}` | hash: `epoch` |
+//!
+//! The lane is the hash tag: a script sees an entity and its lane in one slot of a cluster.
+
+use std::sync::LazyLock;
+
+use rand::RngExt;
+use redis::{Script, ScriptInvocation};
+use thiserror::Error;
+
+use crate::{
+    config,
+    entity::{Key, Version},
+    lane::Lane,
+    redis::{CommandError, Redis},
+    unit_of_work::Changed,
+};
+
+/// The form of the payload. An entry of another form is no hit.
+pub const SCHEMA: u32 = 1;
+
+static MISS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("cache/miss.lua")));
+static FILL: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("cache/accept.lua"), include_str!("cache/fill.lua"))));
+static INVALIDATE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("cache/accept.lua"), include_str!("cache/invalidate.lua"))));
+
+#[derive(Debug, Error)]
+#[error("the cache could not be reached")]
+pub struct CacheError(#[from] CommandError);
+
+/// What is known of an entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It exists; the payload is its JSON, as REST shows it.
+    Live,
+    /// It was not found; version 0, no payload.
+    Absent,
+    /// It is gone; the version tells of which life, no payload.
+    Deleted,
+}
+
+impl State {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Absent => "absent",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// The right to fill one entry, until something invalidates it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub epoch: String,
+    pub lease: String,
+}
+
+/// What an entry is filled with.
+#[derive(Clone, Debug)]
+pub struct Content {
+    pub version: Version,
+    pub state: State,
+    pub payload: String,
+}
+
+/// That an entity has changed to (at least) a version; with its state where the caller holds a token.
+#[derive(Clone, Debug)]
+pub struct Invalidation {
+    key: Key,
+    version: Version,
+    fill: Option<(Content, Token)>,
+}
+
+impl Invalidation {
+    #[must_use]
+    pub fn of(key: &Key, version: Version) -> Self {
+        Self { key: key.clone(), version, fill: None }
+    }
+
+    pub(crate) fn with_state(changed: &Changed, token: Option<Token>) -> Self {
+        let payload = match changed.state {
+            State::Live => changed.payload.get().to_owned(),
+            State::Absent | State::Deleted => String::new(),
+        };
+        let content = Content { version: changed.version, state: changed.state, payload };
+        Self { fill: token.map(|token| (content, token)), ..Self::of(&changed.key, changed.version) }
+    }
+}
+
+#[derive(Clone)]
+pub struct Cache {
+    redis: Redis,
+    prefix: String,
+    ttl_ms: u64,
+    absent_ttl_ms: u64,
+}
+
+impl Cache {
+    #[must_use]
+    pub fn new(redis: Redis, prefix: &str, settings: &config::Cache) -> Self {
+        Self { redis, prefix: prefix.to_owned(), ttl_ms: settings.ttl_ms, absent_ttl_ms: settings.absent_ttl_ms }
+    }
+
+    /// Asks for the token of an entry that is missing or is about to be changed.
+    pub async fn miss(&self, key: &Key) -> Result<Token, CacheError> {
+        let random = format!("{:032x}", rand::random::<u128>());
+        let mut call = self.call(&MISS, key);
+        call.arg(random);
+        let (epoch, lease) = self.redis.run(async |connection| call.invoke_async(connection).await).await?;
+        Ok(Token { epoch, lease })
+    }
+
+    /// Fills an entry; false where the token does not hold any more.
+    pub async fn fill(&self, key: &Key, content: &Content, token: &Token) -> Result<bool, CacheError> {
+        let mut call = self.call(&FILL, key);
+        self.push_content(&mut call, content, token);
+        Ok(self.redis.run(async |connection| call.invoke_async(connection).await).await?)
+    }
+
+    /// Invalidates entries, in one round trip. Where it fails, some may be invalidated.
+    pub async fn invalidate(&self, invalidations: &[Invalidation]) -> Result<(), CacheError> {
+        if invalidations.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = redis::pipe();
+        // Loaded each time: Redis may have forgotten it, and a pipeline cannot load it half way through.
+        pipeline.load_script(&INVALIDATE).ignore();
+        for invalidation in invalidations {
+            let mut call = self.call(&INVALIDATE, &invalidation.key);
+            match &invalidation.fill {
+                Some((content, token)) => self.push_content(&mut call, content, token),
+                None => {
+                    call.arg(invalidation.version.0);
+                }
+            }
+            pipeline.invoke_script(&call).ignore();
+        }
+        Ok(self.redis.run(async |connection| pipeline.exec_async(connection).await).await?)
+    }
+
+    fn call<'a>(&self, script: &'a Script, key: &Key) -> ScriptInvocation<'a> {
+        let lane = format!("{}:{{{}}}", self.prefix, Lane::of(key));
+        let mut call = script.prepare_invoke();
+        call.key(format!("{lane}:{key}")).key(lane);
+        call
+    }
+
+    fn push_content(&self, call: &mut ScriptInvocation<'_>, content: &Content, token: &Token) {
+        let ttl_ms = match content.state {
+            State::Live | State::Deleted => self.ttl_ms,
+            State::Absent => self.absent_ttl_ms,
+        };
+        // Entries that were filled together must not run out together.
+        let ttl_ms = rand::rng().random_range(ttl_ms - ttl_ms / 10..=ttl_ms + ttl_ms / 10);
+        call.arg(content.version.0)
+            .arg(content.state.name())
+            .arg(&content.payload)
+            .arg(SCHEMA)
+            .arg(ttl_ms)
+            .arg(&token.epoch)
+            .arg(&token.lease);
+    }
+}

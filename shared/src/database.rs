@@ -1,0 +1,125 @@
+//! MySQL: the pool, the migrations, and what its errors mean.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sqlx::{
+    Connection, Executor, MySqlConnection, MySqlPool,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
+use thiserror::Error;
+
+use crate::{config, lane::LANES};
+
+/// In the binary, so that `migrate` needs no files.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// The session every connection runs with. Writers and the relay read committed rows: under REPEATABLE READ the
+/// relay's scan blocks inserts, and a read-then-update sees an old snapshot.
+const SESSION: &str = "SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 5";
+
+#[must_use]
+pub fn options(settings: &config::Database) -> MySqlConnectOptions {
+    let options = MySqlConnectOptions::new()
+        .host(&settings.host)
+        .port(settings.port)
+        .username(&settings.username)
+        .database(&settings.name);
+    // To MySQL an empty password is another thing than none.
+    match settings.password.expose_secret() {
+        "" => options,
+        password => options.password(password),
+    }
+}
+
+/// A pool that connects when it is first used, so that a process starts with MySQL away.
+#[must_use]
+pub fn pool(settings: &config::Database) -> MySqlPool {
+    MySqlPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) }))
+        .connect_lazy_with(options(settings))
+}
+
+/// A connection outside the pool, for what must not wait for one.
+pub async fn connection(settings: &config::Database) -> sqlx::Result<MySqlConnection> {
+    let mut connection = MySqlConnection::connect_with(&options(settings)).await?;
+    connection.execute(SESSION).await?;
+    Ok(connection)
+}
+
+/// True when MySQL is away or refuses everything, not just this statement: a later attempt may succeed.
+#[must_use]
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Too many connections, shutting down, read-only, killed, no such database yet, disk full.
+        other => matches!(error_number(other), Some(1040 | 1053 | 1290 | 1836 | 1317 | 3169 | 1049 | 1021 | 1114)),
+    }
+}
+
+/// True when the transaction met another (deadlock, lock wait, TiDB's write conflicts) and may be done again.
+#[must_use]
+pub fn is_conflict(error: &sqlx::Error) -> bool {
+    matches!(error_number(error), Some(1213 | 1205 | 8002 | 8022 | 9007))
+}
+
+fn error_number(error: &sqlx::Error) -> Option<u16> {
+    let database = error.as_database_error()?;
+    Some(database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
+}
+
+#[derive(Debug, Error)]
+pub enum MigrateError {
+    #[error("the database could not be created")]
+    Create(#[source] sqlx::Error),
+    #[error("MySQL could not be reached")]
+    Connect(#[source] sqlx::Error),
+    #[error("a migration failed")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error(transparent)]
+    Pinned(#[from] PinnedError),
+}
+
+/// Brings the schema up to date. Two at a time are safe: the migrator takes a lock in MySQL.
+pub async fn migrate(settings: &config::Database, create_database: bool) -> Result<(), MigrateError> {
+    if create_database {
+        create(settings).await.map_err(MigrateError::Create)?;
+    }
+    let mut connection = connection(settings).await.map_err(MigrateError::Connect)?;
+    MIGRATIONS.run(&mut connection).await?;
+    check_pinned(&mut connection).await?;
+    Ok(())
+}
+
+async fn create(settings: &config::Database) -> sqlx::Result<()> {
+    let mut connection = MySqlConnection::connect_with(&options(settings).database("")).await?;
+    // A name cannot be a parameter; the configuration allows only letters, digits, `_` and `-` in it.
+    let statement =
+        format!("CREATE DATABASE IF NOT EXISTS `{}` CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin", settings.name);
+    connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(statement))).await?;
+    Ok(())
+}
+
+#[derive(Debug, Error)]
+pub enum PinnedError {
+    #[error("the settings of the database could not be read (run `sluice-worker migrate`)")]
+    Read(#[source] sqlx::Error),
+    #[error("the database is made for {found} outbox lanes, this binary for {LANES}")]
+    Lanes { found: u64 },
+}
+
+/// Refuses a database whose rows were distributed by another rule than this binary's.
+pub async fn check_pinned(connection: &mut MySqlConnection) -> Result<(), PinnedError> {
+    let found: u64 = sqlx::query_scalar("SELECT value FROM settings WHERE name = 'lanes'")
+        .fetch_one(connection)
+        .await
+        .map_err(PinnedError::Read)?;
+    if found == u64::from(LANES) { Ok(()) } else { Err(PinnedError::Lanes { found }) }
+}

@@ -1,0 +1,117 @@
+//! How both processes speak to Kafka.
+
+use std::{collections::HashMap, time::Duration};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Message,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::Headers,
+};
+use thiserror::Error;
+
+use crate::{config, event::TraceContext, lane::LANES};
+
+/// How long one question to the brokers may take.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What every client begins with.
+#[must_use]
+pub fn client(settings: &config::Kafka) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", &settings.brokers)
+        .set("client.id", "sluice")
+        .set("reconnect.backoff.ms", "100")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("topic.metadata.refresh.interval.ms", "30000");
+    client
+}
+
+/// What every consumer begins with: nothing is committed that was not done.
+#[must_use]
+pub fn consumer(settings: &config::Kafka, group: &str) -> ClientConfig {
+    let mut consumer = client(settings);
+    consumer
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("fetch.wait.max.ms", "100")
+        // The default is 64 MiB for each partition.
+        .set("queued.max.messages.kbytes", "2048");
+    consumer
+}
+
+/// The trace context that a record's headers carry.
+pub fn trace_of(message: &impl Message) -> TraceContext {
+    let Some(headers) = message.headers() else { return TraceContext::default() };
+    TraceContext::from_headers(
+        headers.iter().filter_map(|header| Some((header.key, std::str::from_utf8(header.value?).ok()?))),
+    )
+}
+
+#[derive(Debug, Error)]
+pub enum TopicError {
+    #[error("Kafka could not be asked")]
+    Kafka(#[from] KafkaError),
+    #[error("the topic {topic} could not be made: {code}")]
+    Create { topic: String, code: RDKafkaErrorCode },
+    #[error("the topic {topic} does not exist (run `sluice-worker topics`, or set kafka.create_topic)")]
+    Missing { topic: String },
+    #[error("the topic {topic} has {partitions} partitions, which do not divide the {LANES} lanes")]
+    Partitions { topic: String, partitions: usize },
+}
+
+/// Makes the topic where it is missing. True if it was made now.
+pub async fn create_topic(settings: &config::Kafka) -> Result<bool, TopicError> {
+    let admin: AdminClient<DefaultClientContext> = client(settings).create()?;
+    let retention = settings.retention_ms.to_string();
+    let topic = NewTopic {
+        name: &settings.topic,
+        num_partitions: i32::from(settings.partitions),
+        replication: TopicReplication::Fixed(i32::from(settings.replication_factor)),
+        config: vec![("retention.ms", &retention), ("cleanup.policy", "delete")],
+    };
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
+    for created in admin.create_topics([&topic], &options).await? {
+        match created {
+            Ok(_) => return Ok(true),
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => return Err(TopicError::Create { topic, code }),
+        }
+    }
+    Ok(false)
+}
+
+/// How many partitions the topic has.
+pub async fn find_topic(settings: &config::Kafka) -> Result<u16, TopicError> {
+    let client: BaseConsumer = client(settings).create()?;
+    let topic = settings.topic.clone();
+    let found = tokio::task::spawn_blocking(move || partitions(client.client(), &topic)).await;
+    found.unwrap_or(Err(TopicError::Kafka(KafkaError::Canceled)))
+}
+
+/// As [`find_topic`], with a client that is there. Asks the brokers: not on the runtime's threads.
+pub fn partitions<C: ClientContext>(client: &rdkafka::client::Client<C>, topic: &str) -> Result<u16, TopicError> {
+    let metadata = client.fetch_metadata(Some(topic), TIMEOUT)?;
+    let found = metadata.topics().iter().find(|it| it.name() == topic);
+    let partitions = found.map_or(0, |it| it.partitions().len());
+    match u16::try_from(partitions) {
+        Ok(0) => Err(TopicError::Missing { topic: topic.to_owned() }),
+        Ok(count) if LANES % count == 0 => Ok(count),
+        _ => Err(TopicError::Partitions { topic: topic.to_owned(), partitions }),
+    }
+}
+
+/// The end offset of every partition. Asks the brokers: not on the runtime's threads.
+pub fn end_offsets(consumer: &BaseConsumer, topic: &str) -> Result<HashMap<i32, i64>, TopicError> {
+    let partitions = partitions(consumer.client(), topic)?;
+    let mut ends = HashMap::new();
+    for partition in 0..i32::from(partitions) {
+        let (_, end) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
+        ends.insert(partition, end);
+    }
+    Ok(ends)
+}

@@ -1,0 +1,78 @@
+//! The lane of an entity: which part of the outbox its events wait in, and with it the Kafka partition.
+
+use std::fmt;
+
+use crate::entity::Key;
+
+/// How many lanes there are. Pinned in the database's `settings`: it decides where rows already written are found.
+pub const LANES: u16 = 64;
+
+/// Java's `murmur2` of the key, made positive, modulo [`LANES`].
+///
+/// As the number of partitions divides [`LANES`], [`partition`](Self::partition) is what the default partitioner
+/// of the Java clients picks for the same key (`Utils.murmur2` in Apache Kafka).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct Lane(u16);
+
+impl Lane {
+    #[must_use]
+    pub fn of(key: &Key) -> Self {
+        Self::of_text(&key.to_string())
+    }
+
+    fn of_text(key: &str) -> Self {
+        let positive = murmur2::murmur2(key.as_bytes(), murmur2::KAFKA_SEED) & 0x7fff_ffff;
+        #[expect(clippy::cast_possible_truncation, reason = "below LANES")]
+        Self((positive % u32::from(LANES)) as u16)
+    }
+
+    /// The partition of a topic with so many partitions.
+    #[must_use]
+    pub fn partition(self, partitions: u16) -> i32 {
+        i32::from(self.0 % partitions)
+    }
+
+    /// The lane's bit in a set of lanes.
+    #[must_use]
+    pub fn bit(self) -> u64 {
+        1 << self.0
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Expected values from Apache Kafka's own `UtilsTest.testMurmur2`.
+    #[test]
+    fn the_hash_is_the_one_of_the_java_client() {
+        for (text, expected) in [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+        ] {
+            assert_eq!(murmur2::murmur2(text.as_bytes(), murmur2::KAFKA_SEED).cast_signed(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lane_and_the_java_partitioner_agree() {
+        for number in 0..1_000 {
+            let key = format!("user:{number}");
+            let positive = murmur2::murmur2(key.as_bytes(), murmur2::KAFKA_SEED) & 0x7fff_ffff;
+            for partitions in [1, 2, 4, 8, 16, 32, 64] {
+                let java = i32::try_from(positive % u32::from(partitions)).unwrap();
+                assert_eq!(Lane::of_text(&key).partition(partitions), java);
+            }
+        }
+    }
+}

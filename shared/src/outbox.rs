@@ -1,0 +1,152 @@
+//! The outbox: events that are committed and not yet known to be on Kafka.
+//!
+//! A row has no status. It is appended in the transaction of its change and is
+//!
+//! ```text
+//!     (absent) --append, commit--> pending --published and acknowledged, deleted by its id--> (absent)
+//! ```
+//!
+//! Ids are not in commit order at large. Of one entity they are, because its row is locked before the outbox is
+//! written. So a reader may see a row *behind* others it has handled, and only a delete by explicit id may remove one.
+
+mod lease;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
+use sqlx::{FromRow, MySql, MySqlConnection, QueryBuilder};
+use thiserror::Error;
+use uuid::Uuid;
+
+pub use lease::Lease;
+
+use crate::{
+    entity::{Action, Id, Key, Kind, Version},
+    event::{Event, TraceContext},
+    lane::Lane,
+};
+
+/// A row that waits to be published.
+#[derive(Clone, Debug, FromRow)]
+pub struct Pending {
+    pub id: u64,
+    pub lane: Lane,
+    /// The event's id, as [`Event::id`].
+    pub event_id: Uuid,
+    pub kind: Kind,
+    pub entity_id: Id,
+    pub version: Version,
+    pub action: Action,
+    /// JSON of [`TraceContext`].
+    pub headers: Vec<u8>,
+    /// JSON of [`Event`], as it is published.
+    pub payload: Vec<u8>,
+    /// CRC-32C (RFC 3720) of the payload.
+    pub crc32c: u32,
+    /// By the database's clock.
+    pub created_at: DateTime<Utc>,
+}
+
+impl Pending {
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key { kind: self.kind, id: self.entity_id.clone() }
+    }
+}
+
+/// Appends the events of one transaction, in their order. Must be its last statement before the commit: the rows'
+/// order is that of the commits only for entities whose own rows are locked already.
+pub(crate) async fn append(
+    connection: &mut MySqlConnection,
+    events: &[Event],
+    trace: &TraceContext,
+) -> Result<(), AppendError> {
+    let headers = serde_json::to_vec(trace)?;
+    let mut rows = Vec::with_capacity(events.len());
+    for event in events {
+        rows.push((event, serde_json::to_vec(event)?));
+    }
+    let mut insert: QueryBuilder<MySql> = QueryBuilder::new(
+        "INSERT INTO outbox_events \
+         (lane, event_id, kind, entity_id, version, action, headers, payload, payload_bytes, crc32c, created_at) ",
+    );
+    insert.push_values(rows, |mut row, (event, payload)| {
+        row.push_bind(Lane::of(&event.key()))
+            .push_bind(event.id)
+            .push_bind(event.event_type.kind)
+            .push_bind(event.entity_id.as_str())
+            .push_bind(event.version)
+            .push_bind(event.event_type.action)
+            .push_bind(headers.as_slice())
+            .push_bind(payload.as_slice())
+            .push_bind(payload.len() as u64)
+            .push_bind(crc32c::crc32c(&payload))
+            .push("UTC_TIMESTAMP(6)");
+    });
+    insert.build().execute(connection).await?;
+    Ok(())
+}
+
+#[derive(Debug, Error)]
+pub enum AppendError {
+    #[error("the event could not be written as JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("the outbox rows could not be inserted")]
+    Database(#[from] sqlx::Error),
+}
+
+/// How much is read at once; whichever is reached first. At least one row is read, whatever its size.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimit {
+    pub rows: u32,
+    pub bytes: usize,
+}
+
+/// Reads the pending rows with the lowest ids, in the order of their ids, without locks.
+///
+/// In one statement, so of one entity an older version is never missing before a newer one.
+pub async fn pending(connection: &mut MySqlConnection, limit: BatchLimit) -> sqlx::Result<Vec<Pending>> {
+    let mut rows = sqlx::query_as::<_, Pending>(
+        "SELECT id, lane, event_id, kind, entity_id, version, action, headers, payload, crc32c, created_at \
+         FROM outbox_events ORDER BY id LIMIT ?",
+    )
+    .bind(limit.rows)
+    .fetch(connection);
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.try_next().await? {
+        bytes += row.payload.len();
+        batch.push(row);
+        if bytes >= limit.bytes {
+            break;
+        }
+    }
+    Ok(batch)
+}
+
+/// Deletes rows that are known to be on Kafka.
+///
+/// By lane, id *and* event id: after a fail-over of MySQL an id may have been given out again.
+pub async fn delete(connection: &mut MySqlConnection, published: &[Pending]) -> sqlx::Result<()> {
+    let mut lanes: BTreeMap<Lane, Vec<&Pending>> = BTreeMap::new();
+    for row in published {
+        lanes.entry(row.lane).or_default().push(row);
+    }
+    for (lane, rows) in lanes {
+        let mut delete: QueryBuilder<MySql> = QueryBuilder::new("DELETE FROM outbox_events WHERE lane = ");
+        delete.push_bind(lane).push(" AND id IN (");
+        let mut ids = delete.separated(", ");
+        for row in &rows {
+            ids.push_bind(row.id);
+        }
+        delete.push(") AND event_id IN (");
+        let mut event_ids = delete.separated(", ");
+        for row in &rows {
+            event_ids.push_bind(row.event_id);
+        }
+        delete.push(")");
+        delete.build().persistent(false).execute(&mut *connection).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! The only writer: one transaction that stores entities together with the events that tell of them.
+//!
+//! Locks are taken in one order: the entity's row first, the outbox rows last, so that of one entity the ids of the
+//! outbox are in the order of the commits.
+
+mod tokens;
+
+use std::time::Duration;
+
+use sqlx::{MySql, MySqlPool, QueryBuilder, Transaction};
+use thiserror::Error;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use tokens::Tokens;
+
+use crate::{
+    cache::{Cache, State},
+    database,
+    entity::{Action, Entity, Id, Key, Version},
+    event::{Event, EventType, Origin},
+    outbox,
+    timestamp::Timestamp,
+};
+
+#[derive(Debug, Error)]
+pub enum WriteError {
+    #[error("an entity with this id exists")]
+    Exists,
+    /// The version that was to be replaced is not the present one, or the entity is gone.
+    #[error("the entity was changed meanwhile")]
+    Stale,
+    #[error("the event could not be written")]
+    Event(#[from] serde_json::Error),
+    #[error("the database refused the change")]
+    Database(#[source] sqlx::Error),
+}
+
+pub(crate) enum CommitError {
+    /// It met another transaction and is not committed.
+    Conflict,
+    /// The commit was sent and its answer did not come: the change may be stored or not.
+    Unknown { changed: Vec<Changed>, source: Option<sqlx::Error> },
+}
+
+/// What the cache must hear of a changed entity.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) key: Key,
+    pub(crate) version: Version,
+    pub(crate) state: State,
+    pub(crate) payload: Box<serde_json::value::RawValue>,
+}
+
+pub struct UnitOfWork {
+    transaction: Transaction<'static, MySql>,
+    origin: Origin,
+    transaction_id: Uuid,
+    /// In the order of the changes; their `transaction_size` is set by the commit.
+    events: Vec<Event>,
+    tokens: Tokens,
+    /// A statement met another transaction: whatever the change makes of the error, the whole is done again.
+    conflict: bool,
+}
+
+impl UnitOfWork {
+    #[expect(clippy::disallowed_methods, reason = "the one place that begins a transaction")]
+    pub(crate) async fn begin(
+        pool: &MySqlPool,
+        cache: &Cache,
+        tracker: &TaskTracker,
+        origin: Origin,
+    ) -> Result<Self, WriteError> {
+        Ok(Self {
+            transaction: pool.begin().await.map_err(WriteError::Database)?,
+            origin,
+            transaction_id: Uuid::now_v7(),
+            events: Vec::new(),
+            tokens: Tokens::new(cache.clone(), tracker.clone()),
+            conflict: false,
+        })
+    }
+
+    /// Stores a new entity at version 1 or, where its id was used before, at the version that follows.
+    ///
+    /// # Errors
+    /// [`WriteError::Exists`] if the id is taken.
+    pub async fn create<E: Entity>(&mut self, mut new: E) -> Result<E, WriteError> {
+        self.tokens.request(new.key());
+        let insert =
+            sqlx::query(E::INSERT).bind(new.id()).bind(new.version()).bind(new.created_at()).bind(new.updated_at());
+        let inserted = new.bind_fields(insert).execute(&mut *self.transaction).await;
+        inserted.map_err(|error| self.failed(error))?;
+        // Only now: the INSERT has waited for a deletion in progress, and a new statement sees what it left.
+        if let Some(retired) = self.retired_version(&new.key()).await? {
+            let inserted = new.version();
+            new.stamp(retired.next(), new.updated_at());
+            self.write_over(&new, inserted).await?;
+        }
+        self.record(Action::Created, &new, new.version())?;
+        Ok(new)
+    }
+
+    /// Reads an entity and holds its row until the transaction ends.
+    pub async fn lock<E: Entity>(&mut self, id: &Id) -> Result<Option<E>, WriteError> {
+        self.tokens.request(Key { kind: E::KIND, id: id.clone() });
+        let mut select: QueryBuilder<MySql> = QueryBuilder::new(E::SELECT);
+        select.push(" WHERE id = ").push_bind(id).push(" FOR UPDATE");
+        let found = select.build_query_as().fetch_optional(&mut *self.transaction).await;
+        found.map_err(|error| self.failed(error))
+    }
+
+    /// Stores a changed entity at the version that follows the one it carries.
+    ///
+    /// # Errors
+    /// [`WriteError::Stale`] if the stored version is another.
+    pub async fn update<E: Entity>(&mut self, mut changed: E) -> Result<E, WriteError> {
+        let replaced = changed.version();
+        // Never back, also where this machine's clock is behind that of the last writer.
+        let now = Timestamp::now().max(changed.updated_at());
+        changed.stamp(replaced.next(), now);
+        self.write_over(&changed, replaced).await?;
+        self.record(Action::Updated, &changed, changed.version())?;
+        Ok(changed)
+    }
+
+    /// Deletes an entity and retires its id at the next version, which is also the event's.
+    ///
+    /// # Errors
+    /// [`WriteError::Stale`] if the stored version is another.
+    pub async fn delete<E: Entity>(&mut self, entity: E) -> Result<(), WriteError> {
+        let deleted = sqlx::query(E::DELETE)
+            .bind(entity.id())
+            .bind(entity.version())
+            .execute(&mut *self.transaction)
+            .await
+            .map_err(|error| self.failed(error))?;
+        if deleted.rows_affected() == 0 {
+            return Err(WriteError::Stale);
+        }
+        let version = entity.version().next();
+        sqlx::query(
+            "INSERT INTO retired_ids (kind, id, version) VALUES (?, ?, ?) AS new \
+             ON DUPLICATE KEY UPDATE version = new.version",
+        )
+        .bind(E::KIND)
+        .bind(entity.id())
+        .bind(version)
+        .execute(&mut *self.transaction)
+        .await
+        .map_err(|error| self.failed(error))?;
+        self.record(Action::Deleted, &entity, version)
+    }
+
+    /// Appends the events; nothing may be changed after that.
+    pub(crate) async fn append_events(&mut self) -> Result<(), WriteError> {
+        let size = self.events.len();
+        if size == 0 {
+            return Ok(());
+        }
+        for event in &mut self.events {
+            event.transaction_size = size;
+        }
+        let appended = outbox::append(&mut self.transaction, &self.events, &self.origin.trace).await;
+        appended.map_err(|error| match error {
+            outbox::AppendError::Json(error) => WriteError::Event(error),
+            outbox::AppendError::Database(error) => self.failed(error),
+        })
+    }
+
+    /// Commits. What is changed is stored and announced, or neither.
+    pub(crate) async fn commit(self, limit: Duration) -> Result<(Vec<Changed>, Tokens), CommitError> {
+        let changed = self.events.into_iter().map(Changed::from).collect();
+        // A token that comes after COMMIT is sent is none: it could let a state into the cache that is older.
+        let tokens = self.tokens.close().await;
+        match tokio::time::timeout(limit, self.transaction.commit()).await {
+            Ok(Ok(())) => Ok((changed, tokens)),
+            Ok(Err(error)) if database::is_conflict(&error) => Err(CommitError::Conflict),
+            Ok(Err(error)) => Err(CommitError::Unknown { changed, source: Some(error) }),
+            Err(_) => Err(CommitError::Unknown { changed, source: None }),
+        }
+    }
+
+    /// Undoes everything now; dropping does so only when the connection is used again.
+    pub(crate) async fn roll_back(self, limit: Duration) {
+        // Where it is not answered, the connection is broken and MySQL rolls back by itself.
+        let _ = tokio::time::timeout(limit, self.transaction.rollback()).await;
+    }
+
+    /// True when the transaction met another one and may be done again from its beginning.
+    pub(crate) fn met_conflict(&self) -> bool {
+        self.conflict
+    }
+
+    async fn write_over<E: Entity>(&mut self, entity: &E, replaced: Version) -> Result<(), WriteError> {
+        let update = sqlx::query(E::UPDATE).bind(entity.version()).bind(entity.updated_at());
+        let update = entity.bind_fields(update).bind(entity.id()).bind(replaced);
+        let updated = update.execute(&mut *self.transaction).await.map_err(|error| self.failed(error))?;
+        // The driver counts the rows that matched, so none means another version or no row.
+        if updated.rows_affected() == 0 { Err(WriteError::Stale) } else { Ok(()) }
+    }
+
+    async fn retired_version(&mut self, key: &Key) -> Result<Option<Version>, WriteError> {
+        sqlx::query_scalar("SELECT version FROM retired_ids WHERE kind = ? AND id = ? FOR UPDATE")
+            .bind(key.kind)
+            .bind(&key.id)
+            .fetch_optional(&mut *self.transaction)
+            .await
+            .map_err(|error| self.failed(error))
+    }
+
+    fn record<E: Entity>(&mut self, action: Action, entity: &E, version: Version) -> Result<(), WriteError> {
+        self.events.push(Event {
+            specversion: Event::SPECVERSION,
+            event_type: EventType { kind: E::KIND, action },
+            id: Uuid::now_v7(),
+            source: Event::SOURCE,
+            subject: format!("{}/{}", E::KIND.plural(), entity.id()),
+            time: Timestamp::now(),
+            datacontenttype: Event::DATACONTENTTYPE,
+            kind: E::KIND,
+            entity_id: entity.id().clone(),
+            version,
+            recipient: entity.owner().cloned(),
+            actor: self.origin.actor.clone(),
+            request_id: self.origin.request_id.clone(),
+            transaction_id: self.transaction_id,
+            transaction_size: 0,
+            data: serde_json::value::to_raw_value(entity)?,
+        });
+        Ok(())
+    }
+
+    fn failed(&mut self, error: sqlx::Error) -> WriteError {
+        self.conflict |= database::is_conflict(&error);
+        match error.as_database_error() {
+            Some(database) if database.is_unique_violation() => WriteError::Exists,
+            _ => WriteError::Database(error),
+        }
+    }
+}
+
+impl From<Event> for Changed {
+    fn from(event: Event) -> Self {
+        Self {
+            key: event.key(),
+            version: event.version,
+            state: if event.event_type.action == Action::Deleted { State::Deleted } else { State::Live },
+            payload: event.data,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A consumer group of the worker: batches of records, an effect, then the commit of their offsets.
+//!
+//! At least once: an effect may see a record again, also behind newer ones, and is guarded by version.
+
+use std::{collections::HashMap, time::Duration};
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{CommitMode, Consumer as _, StreamConsumer},
+    error::{KafkaError, KafkaResult},
+    message::BorrowedMessage,
+};
+use shared::{
+    config::{Consumer as Settings, Kafka},
+    event::{Event, TraceContext},
+    kafka,
+    lifecycle::Lifecycle,
+    telemetry::one_line,
+};
+
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+const MOST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A record of the topic.
+pub(crate) struct Record {
+    pub(crate) event: Event,
+    pub(crate) trace: TraceContext,
+    /// When it was published, in milliseconds since 1970.
+    pub(crate) published_ms: i64,
+}
+
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+    /// Of each partition that was read from, also of records that were skipped.
+    next_offsets: HashMap<i32, i64>,
+}
+
+/// What a group does with the records. It may be done again and must then change nothing.
+pub(crate) trait Effect: Send + Sync + 'static {
+    const NAME: &'static str;
+    type Error: std::error::Error + Send;
+
+    fn apply(&mut self, records: &[Record]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+pub(crate) struct Group<E> {
+    effect: E,
+    topic: String,
+    consumer: StreamConsumer,
+    settings: Settings,
+    lifecycle: Lifecycle,
+}
+
+impl<E: Effect> Group<E> {
+    pub(crate) fn new(effect: E, settings: Settings, kafka: &Kafka, lifecycle: Lifecycle) -> KafkaResult<Self> {
+        let name = format!("{}-{}", kafka.group_prefix, E::NAME);
+        let consumer = kafka::consumer(kafka, &name)
+            .set("auto.offset.reset", "earliest")
+            .set("session.timeout.ms", "6000")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .create()?;
+        Ok(Self { effect, topic: kafka.topic.clone(), consumer, settings, lifecycle })
+    }
+
+    /// Consumes until the process stops; whatever fails is tried again.
+    pub(crate) async fn run(mut self) -> KafkaResult<()> {
+        self.consumer.subscribe(&[&self.topic])?;
+        let lifecycle = self.lifecycle.clone();
+        while let Some(first) = lifecycle.unless_stopped(self.consumer.recv()).await {
+            // From here to the commit nothing is given up in the middle: an offset that is passed is of a record that
+            // is applied.
+            let mut batch = Batch::default();
+            self.take(first, &mut batch).await;
+            self.fill(&mut batch).await;
+            if !self.apply(&batch.records).await {
+                break;
+            }
+            self.commit(&batch);
+        }
+        // Leaving the group asks the broker, which must not hold up the runtime's threads.
+        let closed = tokio::task::spawn_blocking(move || drop(self));
+        closed.await.map_err(|_| KafkaError::Canceled)
+    }
+
+    /// Takes what else comes within the batch's size and time.
+    async fn fill(&self, batch: &mut Batch) {
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(self.settings.batch_wait_ms);
+        while batch.records.len() < self.settings.batch_records {
+            match tokio::time::timeout_at(deadline, self.consumer.recv()).await {
+                Ok(received) => self.take(received, batch).await,
+                Err(_) => break,
+            }
+        }
+    }
+
+    async fn take(&self, received: KafkaResult<BorrowedMessage<'_>>, batch: &mut Batch) {
+        match received {
+            Ok(message) => {
+                batch.next_offsets.insert(message.partition(), message.offset() + 1);
+                match serde_json::from_slice(message.payload().unwrap_or_default()) {
+                    Ok(event) => batch.records.push(Record {
+                        event,
+                        trace: kafka::trace_of(&message),
+                        published_ms: message.timestamp().to_millis().unwrap_or_default(),
+                    }),
+                    // Not written by a relay: nothing here can be done with it, now or later.
+                    Err(error) => tracing::error!(
+                        group = E::NAME,
+                        partition = message.partition(),
+                        offset = message.offset(),
+                        error = one_line(&error),
+                        "a record that is no event was skipped"
+                    ),
+                }
+            }
+            Err(error) => {
+                tracing::warn!(group = E::NAME, error = one_line(&error), "Kafka could not be read");
+                self.lifecycle.pause(LEAST_PAUSE).await;
+            }
+        }
+    }
+
+    /// Applies the effect, again and again until it succeeds. False when stopped before that.
+    async fn apply(&mut self, records: &[Record]) -> bool {
+        let mut pause = LEAST_PAUSE;
+        while !records.is_empty() {
+            match self.effect.apply(records).await {
+                Ok(()) => break,
+                Err(error) => {
+                    tracing::warn!(
+                        group = E::NAME,
+                        records = records.len(),
+                        error = one_line(&error),
+                        "records could not be applied and are tried again"
+                    );
+                }
+            }
+            self.lifecycle.pause(pause).await;
+            if self.lifecycle.is_stopping() {
+                return false;
+            }
+            pause = (pause * 2).min(MOST_PAUSE);
+        }
+        true
+    }
+
+    /// Not awaited: a commit that is lost means that records are seen again.
+    fn commit(&self, batch: &Batch) {
+        let mut offsets = TopicPartitionList::new();
+        let committed = batch
+            .next_offsets
+            .iter()
+            .try_for_each(|(partition, next)| {
+                offsets.add_partition_offset(&self.topic, *partition, Offset::Offset(*next))
+            })
+            .and_then(|()| self.consumer.commit(&offsets, CommitMode::Async));
+        if let Err(error) = committed {
+            tracing::warn!(group = E::NAME, error = one_line(&error), "offsets were not committed");
+        }
+    }
+}
