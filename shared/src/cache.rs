@@ -39,7 +39,8 @@ static INVALIDATE: LazyLock<Script> =
 pub struct CacheError(#[from] CommandError);
 
 /// What is known of an entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum State {
     /// It exists; the payload is its JSON, as REST shows it.
     Live,
@@ -47,17 +48,6 @@ pub enum State {
     Absent,
     /// It is gone; the version tells of which life, no payload.
     Deleted,
-}
-
-impl State {
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Absent => "absent",
-            Self::Deleted => "deleted",
-        }
-    }
 }
 
 /// The right to fill one entry, until something invalidates it.
@@ -165,7 +155,7 @@ impl Cache {
         // Entries that were filled together must not run out together.
         let ttl_ms = rand::rng().random_range(ttl_ms - ttl_ms / 10..=ttl_ms + ttl_ms / 10);
         call.arg(content.version.0)
-            .arg(content.state.name())
+            .arg(content.state.to_string())
             .arg(&content.payload)
             .arg(SCHEMA)
             .arg(ttl_ms)

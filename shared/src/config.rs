@@ -84,8 +84,15 @@ impl Config {
     ///
     /// # Errors
     /// None that a loaded configuration could cause.
-    pub fn to_shown(&self) -> Result<serde_json::Value, serde_json::Error> {
-        serde_json::to_value(self)
+    pub fn to_yaml(&self) -> Result<String, serde_json::Error> {
+        let sections = serde_json::to_value(self)?;
+        let mut lines = Vec::new();
+        for (section, settings) in sections.as_object().into_iter().flatten() {
+            lines.push(format!("{section}:"));
+            // A JSON scalar is a YAML scalar.
+            lines.extend(settings.as_object().into_iter().flatten().map(|(name, value)| format!("  {name}: {value}")));
+        }
+        Ok(lines.join("\n"))
     }
 }
 
@@ -157,7 +164,7 @@ mod tests {
         let config = load(&[("SLUICE__DATABASE__PASSWORD_FILE", path.to_str().unwrap())]).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert_eq!(secrecy::ExposeSecret::expose_secret(&config.database.password), "geheim");
-        let shown = config.to_shown().unwrap().to_string() + &format!("{config:?}");
+        let shown = config.to_yaml().unwrap() + &format!("{config:?}");
         assert!(!shown.contains("geheim"), "{shown}");
     }
 }

@@ -14,6 +14,7 @@ use sqlx::{
     MySql,
     mysql::{MySqlArguments, MySqlRow},
     query::Query,
+    types::Text,
 };
 
 pub use id::{Id, IdError};
@@ -22,24 +23,28 @@ pub use user::{ChangeUser, NewUser, User, UserStatus};
 use crate::timestamp::Timestamp;
 
 /// What an entity is. The text form is part of topic keys, event types, cache keys and outbox rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "VARCHAR", rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Kind {
     User,
 }
 
 impl Kind {
-    pub const ALL: [Self; 1] = [Self::User];
-
-    /// The singular name: `user`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-        }
-    }
-
     /// The name of the table in MySQL, of the collection in MongoDB and of the REST resource: `users`.
     #[must_use]
     pub const fn plural(self) -> &'static str {
@@ -49,33 +54,37 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
+impl From<Text<Self>> for Kind {
+    fn from(Text(kind): Text<Self>) -> Self {
+        kind
     }
 }
 
 /// What was done to an entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "VARCHAR", rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Action {
     Created,
     Updated,
     Deleted,
 }
 
-impl Action {
-    pub const ALL: [Self; 3] = [Self::Created, Self::Updated, Self::Deleted];
-
-    /// The name as it stands in event types: `created`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Deleted => "deleted",
-        }
+impl From<Text<Self>> for Action {
+    fn from(Text(action): Text<Self>) -> Self {
+        action
     }
 }
 

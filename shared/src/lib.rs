@@ -5,6 +5,7 @@
 
 pub mod bell;
 pub mod cache;
+pub mod change;
 pub mod config;
 pub mod database;
 pub mod entity;
@@ -13,6 +14,7 @@ pub mod kafka;
 pub mod lane;
 pub mod lifecycle;
 pub mod outbox;
+pub mod probe;
 pub mod redis;
 pub mod repository;
 pub mod store;

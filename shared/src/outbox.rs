@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
-use sqlx::{FromRow, MySql, MySqlConnection, QueryBuilder};
+use sqlx::{FromRow, MySql, MySqlConnection, QueryBuilder, types::Text};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -34,9 +34,11 @@ pub struct Pending {
     pub lane: Lane,
     /// The event's id, as [`Event::id`].
     pub event_id: Uuid,
+    #[sqlx(try_from = "Text<Kind>")]
     pub kind: Kind,
     pub entity_id: Id,
     pub version: Version,
+    #[sqlx(try_from = "Text<Action>")]
     pub action: Action,
     /// JSON of [`TraceContext`].
     pub headers: Vec<u8>,
@@ -74,10 +76,10 @@ pub(crate) async fn append(
     insert.push_values(rows, |mut row, (event, payload)| {
         row.push_bind(Lane::of(&event.key()))
             .push_bind(event.id)
-            .push_bind(event.event_type.kind)
+            .push_bind(Text(event.event_type.kind))
             .push_bind(event.entity_id.as_str())
             .push_bind(event.version)
-            .push_bind(event.event_type.action)
+            .push_bind(Text(event.event_type.action))
             .push_bind(headers.as_slice())
             .push_bind(payload.as_slice())
             .push_bind(payload.len() as u64)

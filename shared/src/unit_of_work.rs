@@ -7,7 +7,7 @@ mod tokens;
 
 use std::time::Duration;
 
-use sqlx::{MySql, MySqlPool, QueryBuilder, Transaction};
+use sqlx::{MySql, MySqlPool, QueryBuilder, Transaction, types::Text};
 use thiserror::Error;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -143,7 +143,7 @@ impl UnitOfWork {
             "INSERT INTO retired_ids (kind, id, version) VALUES (?, ?, ?) AS new \
              ON DUPLICATE KEY UPDATE version = new.version",
         )
-        .bind(E::KIND)
+        .bind(Text(E::KIND))
         .bind(entity.id())
         .bind(version)
         .execute(&mut *self.transaction)
@@ -202,7 +202,7 @@ impl UnitOfWork {
 
     async fn retired_version(&mut self, key: &Key) -> Result<Option<Version>, WriteError> {
         sqlx::query_scalar("SELECT version FROM retired_ids WHERE kind = ? AND id = ? FOR UPDATE")
-            .bind(key.kind)
+            .bind(Text(key.kind))
             .bind(&key.id)
             .fetch_optional(&mut *self.transaction)
             .await

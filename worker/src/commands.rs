@@ -1,15 +1,10 @@
 //! What an operator can ask the worker's binary to do.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
-use shared::{config::Config, database, kafka, lifecycle::Lifecycle, telemetry};
+use shared::{config::Config, database, kafka, lifecycle::Lifecycle, probe, telemetry};
 use worker::app::{App, Role};
 
 /// Drains the outbox of Sluice to Kafka and keeps MongoDB and Redis in step.
@@ -58,7 +53,11 @@ impl Arguments {
                 let state = if made { "was made" } else { "exists" };
                 say(&format!("the topic {} {state}, with {partitions} partitions", config.kafka.topic))
             }
-            Command::Health => health(config.worker.port),
+            Command::Health => {
+                let ready = probe::is_ready(config.worker.port).context("the worker does not answer")?;
+                ensure!(ready, "the worker is not ready");
+                Ok(())
+            }
         }
     }
 }
@@ -73,16 +72,4 @@ async fn run(config: Config, roles: &[Role]) -> anyhow::Result<()> {
 
 fn say(line: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{line}").context("standard output")
-}
-
-fn health(port: u16) -> anyhow::Result<()> {
-    let limit = Some(Duration::from_secs(2));
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).context("the worker does not answer")?;
-    connection.set_read_timeout(limit)?;
-    connection.set_write_timeout(limit)?;
-    connection.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer)?;
-    ensure!(answer.split(' ').nth(1) == Some("200"), "the worker is not ready");
-    Ok(())
 }

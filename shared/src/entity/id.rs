@@ -89,7 +89,8 @@ impl Type for Id {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        let mut schema = MetaSchema::new("string");
+        // The format is checked too: it excludes the reserved words.
+        let mut schema = MetaSchema::new_with_format("string", "id");
         schema.pattern = Some(PATTERN.to_owned());
         schema.example = Some("user123".into());
         MetaSchemaRef::Inline(Box::new(schema))

@@ -2,7 +2,7 @@
 
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
+use sqlx::{FromRow, types::Text};
 
 use super::{Entity, Id, Kind, Statement, Version};
 use crate::timestamp::Timestamp;
@@ -13,6 +13,7 @@ pub struct User {
     pub id: Id,
     pub email: String,
     pub name: String,
+    #[sqlx(try_from = "Text<UserStatus>")]
     pub status: UserStatus,
     /// Counts the changes of this user; the `ETag` of an answer.
     pub version: Version,
@@ -20,14 +21,22 @@ pub struct User {
     pub updated_at: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, Enum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Enum, strum::Display, strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
 #[oai(rename_all = "lowercase")]
-#[sqlx(type_name = "VARCHAR", rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum UserStatus {
     #[default]
     Active,
     Suspended,
+}
+
+impl From<Text<Self>> for UserStatus {
+    fn from(Text(status): Text<Self>) -> Self {
+        status
+    }
 }
 
 /// What a client sends to create a user, and to replace one.
@@ -41,7 +50,7 @@ pub struct NewUser {
     pub email: poem_openapi::types::Email,
     #[oai(validator(min_length = 1, max_length = 200, pattern = r"^[^\p{Cc}]*$"))]
     pub name: String,
-    /// `active` where it is missing.
+    /// Where it is missing: `active` for a new user, of a replaced one what it was.
     #[oai(default)]
     pub status: Option<UserStatus>,
 }
@@ -78,7 +87,8 @@ impl User {
     pub fn replace(&mut self, new: NewUser) {
         self.email = new.email.0;
         self.name = new.name;
-        self.status = new.status.unwrap_or_default();
+        // A status is not lost by leaving it out.
+        self.status = new.status.unwrap_or(self.status);
     }
 
     /// Takes over what was sent, as `PATCH` does.
@@ -130,6 +140,6 @@ impl Entity for User {
     }
 
     fn bind_fields<'q>(&'q self, statement: Statement<'q>) -> Statement<'q> {
-        statement.bind(&self.email).bind(&self.name).bind(self.status)
+        statement.bind(&self.email).bind(&self.name).bind(Text(self.status))
     }
 }

@@ -39,9 +39,9 @@ pub(super) fn audit_entry(record: &Record) -> Result<Document, DocumentError> {
     let event = &record.event;
     Ok(doc! {
         "_id": event.id.to_string(),
-        "entity": event.kind.name(),
+        "entity": event.kind.to_string(),
         "entity_id": event.entity_id.as_str(),
-        "action": event.event_type.action.name(),
+        "action": event.event_type.action.to_string(),
         "version": number(event.version.0),
         "actor": event.actor.as_deref(),
         "request_id": event.request_id.as_deref(),

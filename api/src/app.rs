@@ -1,0 +1,80 @@
+//! The API as one value: built, then run until it is told to stop.
+
+use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+
+use anyhow::Context;
+use poem::{
+    Server,
+    listener::{Acceptor, Listener, TcpAcceptor, TcpListener},
+};
+use shared::{bell::Bell, cache::Cache, config::Config, lifecycle::Lifecycle, redis::Redis, store::Store};
+
+use crate::{
+    health::StoreHealth,
+    http::{self, State},
+    notifications::{hub::Hub, tail::Tail, websocket::Sockets},
+};
+
+pub struct App {
+    config: Config,
+    state: State,
+    acceptor: TcpAcceptor,
+    address: SocketAddr,
+    lifecycle: Lifecycle,
+}
+
+impl App {
+    /// Makes everything and binds the port. No store has to be there.
+    pub async fn build(config: Config, lifecycle: Lifecycle) -> anyhow::Result<Self> {
+        let (host, port) = (config.server.host.clone(), config.server.port);
+        let bound = TcpListener::bind((host.clone(), port)).into_acceptor().await;
+        let acceptor = bound.with_context(|| format!("configuration: server.port: cannot listen on {host}:{port}"))?;
+        let local = acceptor.local_addr();
+        let address = local.first().and_then(|address| address.as_socket_addr().copied());
+        let address = address.ok_or_else(|| std::io::Error::from(ErrorKind::AddrNotAvailable))?;
+        Ok(Self { state: state(&config, &lifecycle)?, config, acceptor, address, lifecycle })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until the lifecycle stops and everything has ended, or the grace period has.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { config, state, acceptor, address, lifecycle } = self;
+        let endpoint = http::endpoint(state, &config.http)?;
+        let grace = Duration::from_secs(config.server.shutdown_grace_seconds);
+        tracing::info!(%address, "the API serves");
+        let stop = lifecycle.clone();
+        let server = Server::new_with_acceptor(acceptor);
+        let served =
+            server.run_with_graceful_shutdown(endpoint, async move { stop.stopped().await }, Some(grace)).await;
+        lifecycle.stop();
+        if !lifecycle.drained(grace).await {
+            tracing::warn!("not everything ended within server.shutdown_grace_seconds");
+        }
+        Ok(served?)
+    }
+}
+
+/// The `OpenAPI` document as it is served.
+pub fn openapi(config: &Config) -> anyhow::Result<serde_json::Value> {
+    let lifecycle = Lifecycle::new();
+    let document = http::document(&state(config, &lifecycle)?)?;
+    lifecycle.stop();
+    Ok(document)
+}
+
+fn state(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<State> {
+    let redis = Redis::new(&config.redis)?;
+    let cache = Cache::new(redis.clone(), &config.redis.prefix, &config.cache);
+    let bell = Bell::start(redis.clone(), &config.redis.prefix, lifecycle);
+    let store = Store::new(&config.database, cache, bell, lifecycle.clone());
+    let hub = Hub::default();
+    let tail = Tail::start(config.kafka.clone(), hub.clone(), lifecycle);
+    let health = StoreHealth { pool: store.pool().clone(), redis, tail: tail.clone(), lifecycle: lifecycle.clone() };
+    let sockets = Sockets::new(hub, tail, lifecycle.clone(), &config.notifications);
+    Ok(State { store, health, sockets })
+}

@@ -1,0 +1,91 @@
+//! How the service is: for people, and for an orchestrator.
+
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi, payload::Json};
+
+use super::crud::ApiTags;
+use crate::health::StoreHealth;
+
+pub(super) struct HealthRoutes {
+    health: StoreHealth,
+}
+
+impl HealthRoutes {
+    pub(super) fn new(health: StoreHealth) -> Self {
+        Self { health }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+enum Condition {
+    Up,
+    /// Only its own duty suffers.
+    Degraded,
+    Down,
+}
+
+#[derive(Object)]
+struct Stores {
+    mysql: Condition,
+    redis: Condition,
+    kafka: Condition,
+}
+
+/// A summary for people.
+#[derive(Object)]
+struct Summary {
+    status: Condition,
+    version: String,
+    stores: Stores,
+}
+
+#[derive(ApiResponse)]
+enum HealthAnswer {
+    /// Requests are served; where the status is `degraded`, something else is missing.
+    #[oai(status = 200)]
+    Serving(Json<Summary>),
+    /// MySQL is away: nothing can be read or written.
+    #[oai(status = 503)]
+    Down(Json<Summary>),
+}
+
+#[derive(ApiResponse)]
+enum Probe {
+    #[oai(status = 200)]
+    Yes,
+    #[oai(status = 503)]
+    No,
+}
+
+#[OpenApi(tag = "ApiTags::Health")]
+impl HealthRoutes {
+    /// How the service and its stores are
+    #[oai(path = "/health", method = "get", operation_id = "getHealth")]
+    async fn health(&self) -> HealthAnswer {
+        let condition = |up| if up { Condition::Up } else { Condition::Down };
+        let (mysql, redis) = tokio::join!(self.health.mysql(), self.health.redis());
+        let stores = Stores { mysql: condition(mysql), redis: condition(redis), kafka: condition(self.health.kafka()) };
+        let all_up = [stores.mysql, stores.redis, stores.kafka].iter().all(|store| *store == Condition::Up);
+        let status = match (mysql, all_up) {
+            (false, _) => Condition::Down,
+            (true, false) => Condition::Degraded,
+            (true, true) => Condition::Up,
+        };
+        let summary = Json(Summary { status, version: env!("CARGO_PKG_VERSION").to_owned(), stores });
+        if mysql { HealthAnswer::Serving(summary) } else { HealthAnswer::Down(summary) }
+    }
+
+    /// Whether the process lives
+    #[oai(path = "/livez", method = "get", operation_id = "getLiveness")]
+    async fn live(&self) -> Probe {
+        Probe::Yes
+    }
+
+    /// Whether requests should be sent here
+    ///
+    /// Not while it starts and not while it stops. A store that is away does not matter: it is away for all.
+    #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
+    async fn ready(&self) -> Probe {
+        if self.health.is_ready() { Probe::Yes } else { Probe::No }
+    }
+}
