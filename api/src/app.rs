@@ -48,11 +48,20 @@ impl App {
         let grace = Duration::from_secs(config.server.shutdown_grace_seconds);
         tracing::info!(%address, "the API serves");
         let stop = lifecycle.clone();
-        let server = Server::new_with_acceptor(acceptor);
-        let served =
-            server.run_with_graceful_shutdown(endpoint, async move { stop.stopped().await }, Some(grace)).await;
-        lifecycle.stop();
-        if !lifecycle.drained(grace).await {
+        let serving = async {
+            let server = Server::new_with_acceptor(acceptor);
+            let served =
+                server.run_with_graceful_shutdown(endpoint, async move { stop.stopped().await }, Some(grace)).await;
+            lifecycle.stop();
+            served
+        };
+        // Also of what the server does not know: transactions and sockets.
+        let draining = async {
+            lifecycle.stopped().await;
+            lifecycle.drained(grace).await
+        };
+        let (served, drained) = tokio::join!(serving, draining);
+        if !drained {
             tracing::warn!("not everything ended within server.shutdown_grace_seconds");
         }
         Ok(served?)

@@ -34,6 +34,9 @@ static FILL: LazyLock<Script> =
 static INVALIDATE: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("cache/accept.lua"), include_str!("cache/invalidate.lua"))));
 
+/// How many entries are invalidated at once: a long batch must not hold up what else waits for Redis.
+const CHUNK: usize = 100;
+
 #[derive(Debug, Error)]
 #[error("the cache could not be reached")]
 pub struct CacheError(#[from] CommandError);
@@ -119,11 +122,15 @@ impl Cache {
         Ok(self.redis.run(async |connection| call.invoke_async(connection).await).await?)
     }
 
-    /// Invalidates entries, in one round trip. Where it fails, some may be invalidated.
+    /// Invalidates entries, a hundred in a round trip. Where it fails, some may be invalidated.
     pub async fn invalidate(&self, invalidations: &[Invalidation]) -> Result<(), CacheError> {
-        if invalidations.is_empty() {
-            return Ok(());
+        for chunk in invalidations.chunks(CHUNK) {
+            self.invalidate_chunk(chunk).await?;
         }
+        Ok(())
+    }
+
+    async fn invalidate_chunk(&self, invalidations: &[Invalidation]) -> Result<(), CacheError> {
         let mut pipeline = redis::pipe();
         // Loaded each time: Redis may have forgotten it, and a pipeline cannot load it half way through.
         pipeline.load_script(&INVALIDATE).ignore();

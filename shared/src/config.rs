@@ -69,8 +69,7 @@ impl Config {
         let environment = Environment::with_prefix(PREFIX)
             .prefix_separator(SEPARATOR)
             .separator(SEPARATOR)
-            .try_parsing(true)
-            .source(Some(with_secret_files(environment)?));
+            .source(Some(with_secret_files(&environment)?));
         let merged = builder.add_source(environment).build().map_err(ConfigError::Source)?;
         let config: Self = serde_path_to_error::deserialize(merged).map_err(|error| ConfigError::Key {
             key: error.path().to_string(),
@@ -105,13 +104,18 @@ fn first_line(text: &str) -> String {
 }
 
 /// Replaces `SLUICE__A__B_FILE=path` by `SLUICE__A__B=<what the file holds>`, without the line break at its end.
-fn with_secret_files(environment: HashMap<String, String>) -> Result<HashMap<String, String>, ConfigError> {
-    let ours = environment.into_iter().filter(|(key, _)| key.starts_with("SLUICE__"));
+fn with_secret_files(environment: &HashMap<String, String>) -> Result<HashMap<String, String>, ConfigError> {
+    let ours = environment.iter().filter(|(key, _)| key.starts_with("SLUICE__"));
     ours.map(|(key, value)| match key.strip_suffix(FILE_SUFFIX) {
-        None => Ok((key, value)),
-        Some(name) => match std::fs::read_to_string(&value) {
+        None => Ok((key.clone(), value.clone())),
+        Some(name) if environment.contains_key(name) => {
+            Err(ConfigError::Key { key: name.to_owned(), reason: format!("is set, and {key} too") })
+        }
+        Some(name) => match std::fs::read_to_string(value) {
             Ok(secret) => Ok((name.to_owned(), secret.trim_end_matches(['\r', '\n']).to_owned())),
-            Err(error) => Err(ConfigError::Key { key, reason: format!("{value} cannot be read: {error}") }),
+            Err(error) => {
+                Err(ConfigError::Key { key: key.clone(), reason: format!("{value} cannot be read: {error}") })
+            }
         },
     })
     .collect()
@@ -138,6 +142,9 @@ mod tests {
         let config = load(&[("SLUICE__SERVER__PORT", "8081"), ("UNRELATED", "x")]).unwrap();
         assert_eq!(config.server.port, 8081);
         assert_eq!(config.server.host, "127.0.0.1");
+        // Text stays text, also where it looks like a number.
+        let config = load(&[("SLUICE__DATABASE__PASSWORD", "0071e5")]).unwrap();
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&config.database.password), "0071e5");
     }
 
     #[test]

@@ -18,6 +18,9 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 /// relay's scan blocks inserts, and a read-then-update sees an old snapshot.
 const SESSION: &str = "SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 5";
 
+/// How long a connection may take to answer when it is given back.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
+
 #[must_use]
 pub fn options(settings: &config::Database) -> MySqlConnectOptions {
     let options = MySqlConnectOptions::new()
@@ -38,6 +41,16 @@ pub fn pool(settings: &config::Database) -> MySqlPool {
     MySqlPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+        .after_release(|connection, _| {
+            // A future that was dropped may have left its connection in the middle of an answer, or half dead. The
+            // pool would ask it without a limit and meanwhile hold its place.
+            Box::pin(async move {
+                match tokio::time::timeout(RELEASE_LIMIT, connection.ping()).await {
+                    Ok(answered) => answered.map(|()| true),
+                    Err(_) => Err(sqlx::Error::PoolTimedOut),
+                }
+            })
+        })
         .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) }))
         .connect_lazy_with(options(settings))
 }
@@ -49,6 +62,10 @@ pub async fn connection(settings: &config::Database) -> sqlx::Result<MySqlConnec
     Ok(connection)
 }
 
+/// MySQL's numbers for: too many connections (of all, of the user, from the host), shutting down, read-only,
+/// interrupted, killed, no such database or table yet, no room.
+const UNAVAILABLE: [u16; 14] = [1040, 1203, 1226, 1129, 1053, 1290, 1836, 1317, 3169, 1049, 1146, 1021, 1114, 1037];
+
 /// True when MySQL is away or refuses everything, not just this statement: a later attempt may succeed.
 #[must_use]
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
@@ -59,8 +76,7 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Too many connections, shutting down, read-only, killed, no such database yet, disk full.
-        other => matches!(error_number(other), Some(1040 | 1053 | 1290 | 1836 | 1317 | 3169 | 1049 | 1021 | 1114)),
+        other => error_number(other).is_some_and(|number| UNAVAILABLE.contains(&number)),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod lane;
 pub mod lifecycle;
 pub mod outbox;
 pub mod probe;
+pub mod process;
 pub mod redis;
 pub mod repository;
 pub mod store;

@@ -13,47 +13,48 @@ mod lease;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
-use sqlx::{FromRow, MySql, MySqlConnection, QueryBuilder, types::Text};
+use sqlx::{Connection, FromRow, MySql, MySqlConnection, QueryBuilder, types::Text};
 use thiserror::Error;
 use uuid::Uuid;
 
 pub use lease::Lease;
 
 use crate::{
-    entity::{Action, Id, Key, Kind, Version},
+    entity::{Id, Key, Version},
     event::{Event, TraceContext},
     lane::Lane,
 };
 
 /// A row that waits to be published.
+///
+/// Its kind is text: a relay also publishes what only a newer binary knows.
 #[derive(Clone, Debug, FromRow)]
 pub struct Pending {
     pub id: u64,
     pub lane: Lane,
     /// The event's id, as [`Event::id`].
     pub event_id: Uuid,
-    #[sqlx(try_from = "Text<Kind>")]
-    pub kind: Kind,
+    pub kind: String,
     pub entity_id: Id,
     pub version: Version,
-    #[sqlx(try_from = "Text<Action>")]
-    pub action: Action,
     /// JSON of [`TraceContext`].
     pub headers: Vec<u8>,
     /// JSON of [`Event`], as it is published.
     pub payload: Vec<u8>,
-    /// CRC-32C (RFC 3720) of the payload.
-    pub crc32c: u32,
-    /// By the database's clock.
-    pub created_at: DateTime<Utc>,
 }
 
 impl Pending {
+    /// The key of its Kafka record, as [`Key`] writes it.
     #[must_use]
-    pub fn key(&self) -> Key {
-        Key { kind: self.kind, id: self.entity_id.clone() }
+    pub fn record_key(&self) -> String {
+        format!("{}:{}", self.kind, self.entity_id)
+    }
+
+    /// None where this binary does not know the kind.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        Some(Key { kind: self.kind.parse().ok()?, id: self.entity_id.clone() })
     }
 }
 
@@ -91,7 +92,7 @@ pub(crate) async fn append(
 }
 
 #[derive(Debug, Error)]
-pub enum AppendError {
+pub(crate) enum AppendError {
     #[error("the event could not be written as JSON")]
     Json(#[from] serde_json::Error),
     #[error("the outbox rows could not be inserted")]
@@ -110,8 +111,8 @@ pub struct BatchLimit {
 /// In one statement, so of one entity an older version is never missing before a newer one.
 pub async fn pending(connection: &mut MySqlConnection, limit: BatchLimit) -> sqlx::Result<Vec<Pending>> {
     let mut rows = sqlx::query_as::<_, Pending>(
-        "SELECT id, lane, event_id, kind, entity_id, version, action, headers, payload, crc32c, created_at \
-         FROM outbox_events ORDER BY id LIMIT ?",
+        "SELECT id, lane, event_id, kind, entity_id, version, headers, payload FROM outbox_events \
+         ORDER BY id LIMIT ?",
     )
     .bind(limit.rows)
     .fetch(connection);
@@ -127,28 +128,43 @@ pub async fn pending(connection: &mut MySqlConnection, limit: BatchLimit) -> sql
     Ok(batch)
 }
 
+/// Of one lane in one statement.
+const MOST_DELETED_AT_ONCE: usize = 64;
+
 /// Deletes rows that are known to be on Kafka.
 ///
-/// By lane, id *and* event id: after a fail-over of MySQL an id may have been given out again.
+/// By lane, id *and* event id: after a fail-over of MySQL an id may have been given out again. A statement for each
+/// lane, so that each is a range of one partition's primary key; one transaction, so that the disk is waited for once.
 pub async fn delete(connection: &mut MySqlConnection, published: &[Pending]) -> sqlx::Result<()> {
     let mut lanes: BTreeMap<Lane, Vec<&Pending>> = BTreeMap::new();
     for row in published {
         lanes.entry(row.lane).or_default().push(row);
     }
-    for (lane, rows) in lanes {
-        let mut delete: QueryBuilder<MySql> = QueryBuilder::new("DELETE FROM outbox_events WHERE lane = ");
-        delete.push_bind(lane).push(" AND id IN (");
-        let mut ids = delete.separated(", ");
-        for row in &rows {
-            ids.push_bind(row.id);
+    let mut transaction = connection.begin().await?;
+    for (lane, rows) in &lanes {
+        for chunk in rows.chunks(MOST_DELETED_AT_ONCE) {
+            delete_chunk(&mut transaction, *lane, chunk).await?;
         }
-        delete.push(") AND event_id IN (");
-        let mut event_ids = delete.separated(", ");
-        for row in &rows {
-            event_ids.push_bind(row.event_id);
-        }
-        delete.push(")");
-        delete.build().persistent(false).execute(&mut *connection).await?;
     }
+    transaction.commit().await
+}
+
+async fn delete_chunk(connection: &mut MySqlConnection, lane: Lane, rows: &[&Pending]) -> sqlx::Result<()> {
+    // Padded with the last row to the next power of two: a handful of statements, which are prepared once.
+    let padding = rows.last().into_iter().cycle().take(rows.len().next_power_of_two() - rows.len());
+    let rows: Vec<_> = rows.iter().chain(padding).collect();
+    let mut delete: QueryBuilder<MySql> = QueryBuilder::new("DELETE FROM outbox_events WHERE lane = ");
+    delete.push_bind(lane).push(" AND id IN (");
+    let mut ids = delete.separated(", ");
+    for row in &rows {
+        ids.push_bind(row.id);
+    }
+    delete.push(") AND event_id IN (");
+    let mut event_ids = delete.separated(", ");
+    for row in &rows {
+        event_ids.push_bind(row.event_id);
+    }
+    delete.push(")");
+    delete.build().execute(connection).await?;
     Ok(())
 }

@@ -9,8 +9,9 @@ use std::{
 };
 
 use redis::{
-    Client, RedisError,
+    Client, IntoConnectionInfo, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
+    io::tcp::TcpSettings,
 };
 use secrecy::ExposeSecret;
 use thiserror::Error;
@@ -19,6 +20,9 @@ use crate::config;
 
 /// After a failure commands are refused at once for so long; then one may try again.
 const BREAK: Duration = Duration::from_millis(250);
+
+/// What was sent must be acknowledged by the other end's kernel so soon.
+const USER_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Error)]
 pub enum CommandError {
@@ -45,7 +49,10 @@ impl Redis {
     /// # Errors
     /// If the address cannot be read.
     pub fn new(settings: &config::Redis) -> Result<Self, RedisError> {
-        let client = Client::open(settings.url.expose_secret())?;
+        // A connection whose other end vanished would else be waited for until the kernel gives up, a quarter of an hour.
+        let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(USER_TIMEOUT);
+        let address = settings.url.expose_secret().into_connection_info()?.set_tcp_settings(tcp);
+        let client = Client::open(address)?;
         let command_timeout = Duration::from_millis(settings.command_timeout_ms);
         let manager = ConnectionManagerConfig::new()
             .set_number_of_retries(1)

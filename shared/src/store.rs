@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::RngExt;
 use sqlx::MySqlPool;
 use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     bell::Bell,
@@ -40,6 +41,7 @@ pub enum TransactError<E> {
     /// Nothing is stored.
     #[error("the transaction failed")]
     Failed(#[source] WriteError),
+    /// Nothing is stored.
     #[error("the transaction did not end in time")]
     Timeout,
     /// The change's code panicked; its transaction went with it.
@@ -77,7 +79,7 @@ impl Store {
         &self.pool
     }
 
-    /// Begins, applies, commits; does the whole again after a deadlock; afterwards tells the cache and rings the bell.
+    /// Begins, applies, commits, all but the commit within the transaction's time; does the whole again after a deadlock; afterwards tells the cache and rings the bell.
     ///
     /// Runs to its end also when the caller stops waiting: a commit is never left without what follows it.
     pub async fn transact<C: Change<Output: 'static, Error: 'static> + 'static>(
@@ -98,8 +100,9 @@ impl Store {
         origin: &Origin,
         change: &C,
     ) -> Result<C::Output, TransactError<C::Error>> {
+        let deadline = Instant::now() + self.transaction_timeout;
         for attempt in 1..=ATTEMPTS {
-            match self.attempt(origin, change).await {
+            match self.attempt(origin, change, deadline).await {
                 Err(TransactError::Conflict) => {
                     let pause_ms = rand::rng().random_range(1..=10 * u64::from(attempt));
                     self.lifecycle.pause(Duration::from_millis(pause_ms)).await;
@@ -110,17 +113,31 @@ impl Store {
         Err(TransactError::Conflict)
     }
 
-    async fn attempt<C: Change>(&self, origin: &Origin, change: &C) -> Result<C::Output, TransactError<C::Error>> {
-        let mut work = UnitOfWork::begin(&self.pool, &self.cache, self.lifecycle.tracker(), origin.clone())
-            .await
-            .map_err(TransactError::Failed)?;
-        let applied = tokio::time::timeout(self.transaction_timeout, async {
+    async fn attempt<C: Change>(
+        &self,
+        origin: &Origin,
+        change: &C,
+        deadline: Instant,
+    ) -> Result<C::Output, TransactError<C::Error>> {
+        let begun = UnitOfWork::begin(&self.pool, &self.cache, self.lifecycle.tracker(), origin.clone());
+        let mut work = match timeout_at(deadline, begun).await {
+            Ok(begun) => begun.map_err(TransactError::Failed)?,
+            Err(_) => return Err(TransactError::Timeout),
+        };
+        let applied = timeout_at(deadline, async {
             let output = change.apply(&mut work).await?;
-            work.append_events().await?;
+            // After a deadlock the transaction is gone, whatever the change made of it.
+            if !work.met_conflict() {
+                work.append_events().await?;
+            }
             Ok(output)
         });
         let output = match applied.await {
-            Ok(Ok(output)) => output,
+            Ok(Ok(output)) if !work.met_conflict() => output,
+            Ok(Ok(_)) => {
+                work.roll_back(self.transaction_timeout).await;
+                return Err(TransactError::Conflict);
+            }
             Ok(Err(error)) => {
                 let conflict = work.met_conflict();
                 work.roll_back(self.transaction_timeout).await;

@@ -8,7 +8,9 @@ use thiserror::Error;
 use tracing::Span;
 use tracing_appender::{non_blocking::WorkerGuard, rolling};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::{
     config::{LogFormat, Telemetry},
@@ -42,9 +44,8 @@ impl Drop for TelemetryGuard {
 
 /// Begins logging to standard error and, where configured, to a file whose name begins with `file_name`.
 pub fn init(settings: &Telemetry, file_name: &str) -> Result<TelemetryGuard, TelemetryError> {
-    let filter = EnvFilter::try_new(&settings.log_filter)?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let mut outputs = vec![lines(settings.log_format, std::io::stderr, colours)];
+    let mut outputs = vec![lines(settings, std::io::stderr, colours)?];
     let mut file = None;
     if !settings.log_directory.is_empty() {
         let appender = rolling::Builder::new()
@@ -54,28 +55,31 @@ pub fn init(settings: &Telemetry, file_name: &str) -> Result<TelemetryGuard, Tel
             .max_log_files(14)
             .build(Path::new(&settings.log_directory))?;
         let (writer, guard) = tracing_appender::non_blocking(appender);
-        outputs.push(lines(settings.log_format, writer, false));
+        outputs.push(lines(settings, writer, false)?);
         file = Some(guard);
     }
     // No exporter: the tracer gives every request its ids, which answers, logs and events carry.
     let traces = SdkTracerProvider::builder().build();
     tracing_subscriber::registry()
         .with(outputs)
-        .with(filter)
-        .with(tracing_opentelemetry::layer().with_tracer(traces.tracer("sluice")))
+        // Whatever is logged, every request has a trace.
+        .with(tracing_opentelemetry::layer().with_tracer(traces.tracer("sluice")).with_filter(LevelFilter::INFO))
         .try_init()?;
     Ok(TelemetryGuard { _file: file, traces })
 }
 
-fn lines<W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+type Lines = Box<dyn Layer<Registry> + Send + Sync>;
+
+fn lines<W>(settings: &Telemetry, writer: W, colours: bool) -> Result<Lines, TelemetryError>
 where
     W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = fmt::layer().with_writer(writer).with_ansi(colours);
-    match format {
-        LogFormat::Pretty => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
-    }
+    let filter = EnvFilter::try_new(&settings.log_filter)?;
+    Ok(match settings.log_format {
+        LogFormat::Pretty => lines.with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
+    })
 }
 
 /// The context of a span, to be carried on.

@@ -139,16 +139,14 @@ impl UnitOfWork {
             return Err(WriteError::Stale);
         }
         let version = entity.version().next();
-        sqlx::query(
-            "INSERT INTO retired_ids (kind, id, version) VALUES (?, ?, ?) AS new \
-             ON DUPLICATE KEY UPDATE version = new.version",
-        )
-        .bind(Text(E::KIND))
-        .bind(entity.id())
-        .bind(version)
-        .execute(&mut *self.transaction)
-        .await
-        .map_err(|error| self.failed(error))?;
+        sqlx::query("INSERT INTO retired_ids (kind, id, version) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE version = ?")
+            .bind(Text(E::KIND))
+            .bind(entity.id())
+            .bind(version)
+            .bind(version)
+            .execute(&mut *self.transaction)
+            .await
+            .map_err(|error| self.failed(error))?;
         self.record(Action::Deleted, &entity, version)
     }
 
@@ -183,7 +181,7 @@ impl UnitOfWork {
 
     /// Undoes everything now; dropping does so only when the connection is used again.
     pub(crate) async fn roll_back(self, limit: Duration) {
-        // Where it is not answered, the connection is broken and MySQL rolls back by itself.
+        // Where it is not answered, the pool drops the connection and MySQL rolls back by itself.
         let _ = tokio::time::timeout(limit, self.transaction.rollback()).await;
     }
 

@@ -1,1 +1,22 @@
+//! The integration tests: everything through the front door, on the real servers.
 
+mod cache;
+mod crash_of_the_api;
+mod crash_of_the_worker;
+mod documents;
+mod faults;
+mod input;
+mod life;
+mod load;
+mod sockets;
+mod users;
+mod way_of_a_change;
+mod workers;
+
+use serde_json::{Value, json};
+
+const USERS: &str = "/api/v1/users";
+
+fn user(id: &str) -> Value {
+    json!({ "id": id, "email": format!("{id}@example.com"), "name": "Test User" })
+}

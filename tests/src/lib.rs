@@ -1,1 +1,14 @@
+//! What the integration tests share: a stack of its own for each test, on the real servers.
+//!
+//! A [`stack::Stack`] has its own database, topic, consumer groups, key prefix and MongoDB database, so tests run beside each
+//! other. The apps run in the test's process on free ports; for crash tests the real binaries run beside it.
 
+pub mod client;
+pub mod dump;
+pub mod process;
+pub mod servers;
+pub mod socket;
+pub mod stack;
+pub mod verify;
+pub mod wait;
+pub mod writers;

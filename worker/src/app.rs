@@ -3,10 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
-use rdkafka::error::KafkaResult;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use shared::{
     cache::Cache,
-    config::Config,
+    config::{Config, Consumer},
     database::{self, PinnedError},
     kafka::{self, TopicError},
     lifecycle::Lifecycle,
@@ -25,8 +25,10 @@ use crate::{
 
 /// Between two looks for a store that is away.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Nobody waits for the relay and the invalidator as for a request: they give Redis more time.
-const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long MySQL may take to answer at the start.
+const MYSQL_LIMIT: Duration = Duration::from_secs(5);
+/// Nobody waits for the invalidator as for a request: it gives Redis more time.
+const INVALIDATOR_REDIS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A part of the worker that can run in a process of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -51,7 +53,7 @@ pub struct App {
 impl App {
     /// Binds the port of the probes. The stores may be away: [`run`](Self::run) waits for them.
     pub async fn build(config: Config, roles: &[Role], lifecycle: Lifecycle) -> anyhow::Result<Self> {
-        let redis = Redis::new(&config.redis)?.with_timeout(REDIS_TIMEOUT);
+        let redis = Redis::new(&config.redis)?;
         let probes = Probes::bind(&config.worker).await?;
         Ok(Self { config, roles: roles.to_vec(), redis, probes, lifecycle })
     }
@@ -63,100 +65,124 @@ impl App {
     }
 
     /// Runs until the lifecycle stops and everything has ended, or the grace period has.
+    ///
+    /// # Errors
+    /// If a role cannot start, or ends by itself: the process is of no use without it.
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { config, roles, redis, probes, lifecycle } = self;
         let ready = probes.serve(&lifecycle);
-        let worker = Worker { redis, lifecycle: lifecycle.clone() };
-        let grace = Duration::from_secs(config.worker.shutdown_grace_seconds);
-        let started = worker.start(&config, &roles).await;
-        if started.is_ok() {
-            ready.cancel();
-            lifecycle.stopped().await;
-        }
+        let worker = Worker { config: &config, redis, lifecycle: lifecycle.clone() };
+        let ended = match worker.start(&roles).await {
+            Ok(Some(mut running)) => {
+                tracing::info!(?roles, "the worker runs");
+                ready.cancel();
+                running.next().await.unwrap_or(Ok(()))
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
         lifecycle.stop();
+        let grace = Duration::from_secs(config.worker.shutdown_grace_seconds);
         if !lifecycle.drained(grace).await {
             tracing::warn!("not everything ended within worker.shutdown_grace_seconds");
         }
-        started
+        ended
     }
 }
 
-struct Worker {
+/// The roles that run; the first that ends says how.
+type Running = FuturesUnordered<BoxFuture<'static, anyhow::Result<()>>>;
+
+struct Worker<'a> {
+    config: &'a Config,
     redis: Redis,
     lifecycle: Lifecycle,
 }
 
-impl Worker {
-    /// Starts each role when the stores that it needs are there.
-    async fn start(&self, config: &Config, roles: &[Role]) -> anyhow::Result<()> {
-        let cache = Cache::new(self.redis.clone(), &config.redis.prefix, &config.cache);
-        self.wait_for_topic(config).await?;
+impl Worker<'_> {
+    /// Starts each role when the stores that it needs are there. None where it was stopped before.
+    async fn start(&self, roles: &[Role]) -> anyhow::Result<Option<Running>> {
+        let config = self.config;
+        let running = Running::new();
+        if !self.finds_topic().await? {
+            return Ok(None);
+        }
         if roles.contains(&Role::Invalidator) {
-            let effect = Invalidator::new(cache.clone());
-            let group = Group::new(effect, config.invalidator.clone(), &config.kafka, self.lifecycle.clone())?;
-            self.run_group(group);
+            let redis = self.redis.clone().with_timeout(INVALIDATOR_REDIS_TIMEOUT);
+            let effect = Invalidator::new(Cache::new(redis, &config.redis.prefix, &config.cache));
+            running.push(self.group(effect, &config.invalidator)?);
         }
         if roles.contains(&Role::Projector) {
             let effect = Projector::new(&config.mongodb, self.lifecycle.clone()).await.context("mongodb.uri")?;
-            let group = Group::new(effect, config.projector.clone(), &config.kafka, self.lifecycle.clone())?;
-            self.run_group(group);
+            running.push(self.group(effect, &config.projector)?);
         }
         if roles.contains(&Role::Relay) {
-            self.wait_for_database(config).await?;
+            if !self.finds_database().await? {
+                return Ok(None);
+            }
+            let cache = Cache::new(self.redis.clone(), &config.redis.prefix, &config.cache);
             let worker = Uuid::now_v7().to_string();
             let relay = Relay::new(config.clone(), self.redis.clone(), cache, self.lifecycle.clone(), worker);
-            self.lifecycle.spawn(relay.run());
+            running.push(self.spawn(async move {
+                relay.run().await;
+                Ok(())
+            }));
         }
-        tracing::info!(?roles, "the worker runs");
-        Ok(())
+        Ok(Some(running))
     }
 
-    fn run_group<E: Effect>(&self, group: Group<E>) {
-        let lifecycle = self.lifecycle.clone();
-        self.lifecycle.spawn(async move {
-            let ended: KafkaResult<()> = group.run().await;
-            if let Err(error) = ended {
-                tracing::error!(group = E::NAME, error = one_line(&error), "the group ended");
-                lifecycle.stop();
-            }
-        });
+    fn group<E: Effect>(
+        &self,
+        effect: E,
+        settings: &Consumer,
+    ) -> anyhow::Result<BoxFuture<'static, anyhow::Result<()>>> {
+        let group = Group::new(effect, settings.clone(), &self.config.kafka, self.lifecycle.clone())?;
+        Ok(self.spawn(async move { group.run().await.context(E::NAME) }))
     }
 
-    async fn wait_for_topic(&self, config: &Config) -> anyhow::Result<()> {
+    fn spawn(
+        &self,
+        role: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) -> BoxFuture<'static, anyhow::Result<()>> {
+        let role = self.lifecycle.spawn(role);
+        async { role.await.context("a role panicked")? }.boxed()
+    }
+
+    /// Waits for the topic, and makes it where it is missing and may be made. False when stopped.
+    async fn finds_topic(&self) -> anyhow::Result<bool> {
+        let settings = &self.config.kafka;
         while !self.lifecycle.is_stopping() {
-            let topic = async {
-                if config.kafka.create_topic {
-                    kafka::create_topic(&config.kafka).await?;
+            let found = match kafka::find_topic(settings).await {
+                Err(TopicError::Missing { .. }) if settings.create_topic => {
+                    kafka::create_topic(settings).await.map(|_| ())
                 }
-                kafka::find_topic(&config.kafka).await
+                found => found.map(|_| ()),
             };
-            match self.lifecycle.unless_stopped(topic).await {
-                None | Some(Ok(_)) => break,
-                Some(Err(error @ TopicError::Partitions { .. })) => return Err(error.into()),
-                Some(Err(error)) => {
-                    tracing::warn!(error = one_line(&error), "waiting for Kafka");
-                    self.lifecycle.pause(RETRY_PAUSE).await;
-                }
+            match found {
+                Ok(()) => return Ok(true),
+                Err(error @ TopicError::Partitions { .. }) => return Err(error.into()),
+                Err(error) => tracing::warn!(error = one_line(&error), "waiting for Kafka"),
             }
+            self.lifecycle.pause(RETRY_PAUSE).await;
         }
-        Ok(())
+        Ok(false)
     }
 
-    async fn wait_for_database(&self, config: &Config) -> anyhow::Result<()> {
+    /// Waits for MySQL with its schema. False when stopped.
+    async fn finds_database(&self) -> anyhow::Result<bool> {
         while !self.lifecycle.is_stopping() {
             let checked = async {
-                let mut connection = database::connection(&config.database).await.map_err(PinnedError::Read)?;
+                let mut connection = database::connection(&self.config.database).await.map_err(PinnedError::Read)?;
                 database::check_pinned(&mut connection).await
             };
-            match self.lifecycle.unless_stopped(checked).await {
-                None | Some(Ok(())) => break,
-                Some(Err(error @ PinnedError::Lanes { .. })) => return Err(error.into()),
-                Some(Err(error)) => {
-                    tracing::warn!(error = one_line(&error), "waiting for MySQL");
-                    self.lifecycle.pause(RETRY_PAUSE).await;
-                }
+            match tokio::time::timeout(MYSQL_LIMIT, checked).await {
+                Ok(Ok(())) => return Ok(true),
+                Ok(Err(error @ PinnedError::Lanes { .. })) => return Err(error.into()),
+                Ok(Err(error)) => tracing::warn!(error = one_line(&error), "waiting for MySQL"),
+                Err(_) => tracing::warn!("waiting for MySQL, which does not answer"),
             }
+            self.lifecycle.pause(RETRY_PAUSE).await;
         }
-        Ok(())
+        Ok(false)
     }
 }

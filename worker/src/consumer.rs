@@ -18,6 +18,8 @@ use shared::{
     telemetry::one_line,
 };
 
+use thiserror::Error;
+
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 const MOST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -29,9 +31,23 @@ pub(crate) struct Record {
     pub(crate) published_ms: i64,
 }
 
+/// Why a group cannot go on.
+#[derive(Debug, Error)]
+pub(crate) enum GroupError {
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// It stays for a newer binary: passing over it would leave a hole for good.
+    #[error("the event at partition {partition}, offset {offset} is of a form that this binary does not know")]
+    UnknownEvent { partition: i32, offset: i64, source: serde_json::Error },
+}
+
+/// More than so much payload is not gathered: one command of MongoDB holds 16 MiB.
+const MOST_BATCH_BYTES: usize = 4 << 20;
+
 #[derive(Default)]
 struct Batch {
     records: Vec<Record>,
+    bytes: usize,
     /// Of each partition that was read from, also of records that were skipped.
     next_offsets: HashMap<i32, i64>,
 }
@@ -64,61 +80,71 @@ impl<E: Effect> Group<E> {
     }
 
     /// Consumes until the process stops; whatever fails is tried again.
-    pub(crate) async fn run(mut self) -> KafkaResult<()> {
+    pub(crate) async fn run(mut self) -> Result<(), GroupError> {
         self.consumer.subscribe(&[&self.topic])?;
+        let consumed = self.consume().await;
+        // Leaving the group asks the broker, which must not hold up the runtime's threads.
+        let closed = tokio::task::spawn_blocking(move || drop(self)).await;
+        consumed.and(closed.map_err(|_| KafkaError::Canceled.into()))
+    }
+
+    async fn consume(&mut self) -> Result<(), GroupError> {
         let lifecycle = self.lifecycle.clone();
         while let Some(first) = lifecycle.unless_stopped(self.consumer.recv()).await {
             // From here to the commit nothing is given up in the middle: an offset that is passed is of a record that
             // is applied.
             let mut batch = Batch::default();
-            self.take(first, &mut batch).await;
-            self.fill(&mut batch).await;
+            self.take(first, &mut batch).await?;
+            self.fill(&mut batch).await?;
             if !self.apply(&batch.records).await {
                 break;
             }
             self.commit(&batch);
         }
-        // Leaving the group asks the broker, which must not hold up the runtime's threads.
-        let closed = tokio::task::spawn_blocking(move || drop(self));
-        closed.await.map_err(|_| KafkaError::Canceled)
+        Ok(())
     }
 
     /// Takes what else comes within the batch's size and time.
-    async fn fill(&self, batch: &mut Batch) {
+    async fn fill(&self, batch: &mut Batch) -> Result<(), GroupError> {
         let deadline = tokio::time::Instant::now() + Duration::from_millis(self.settings.batch_wait_ms);
-        while batch.records.len() < self.settings.batch_records {
+        while batch.records.len() < self.settings.batch_records && batch.bytes < MOST_BATCH_BYTES {
             match tokio::time::timeout_at(deadline, self.consumer.recv()).await {
-                Ok(received) => self.take(received, batch).await,
+                Ok(received) => self.take(received, batch).await?,
                 Err(_) => break,
             }
         }
+        Ok(())
     }
 
-    async fn take(&self, received: KafkaResult<BorrowedMessage<'_>>, batch: &mut Batch) {
-        match received {
-            Ok(message) => {
-                batch.next_offsets.insert(message.partition(), message.offset() + 1);
-                match serde_json::from_slice(message.payload().unwrap_or_default()) {
-                    Ok(event) => batch.records.push(Record {
-                        event,
-                        trace: kafka::trace_of(&message),
-                        published_ms: message.timestamp().to_millis().unwrap_or_default(),
-                    }),
-                    // Not written by a relay: nothing here can be done with it, now or later.
-                    Err(error) => tracing::error!(
-                        group = E::NAME,
-                        partition = message.partition(),
-                        offset = message.offset(),
-                        error = one_line(&error),
-                        "a record that is no event was skipped"
-                    ),
-                }
-            }
+    async fn take(&self, received: KafkaResult<BorrowedMessage<'_>>, batch: &mut Batch) -> Result<(), GroupError> {
+        let message = match received {
+            Ok(message) => message,
             Err(error) => {
                 tracing::warn!(group = E::NAME, error = one_line(&error), "Kafka could not be read");
                 self.lifecycle.pause(LEAST_PAUSE).await;
+                return Ok(());
+            }
+        };
+        let (partition, offset) = (message.partition(), message.offset());
+        let payload = message.payload().unwrap_or_default();
+        match serde_json::from_slice(payload) {
+            Ok(event) => batch.records.push(Record {
+                event,
+                trace: kafka::trace_of(&message),
+                published_ms: message.timestamp().to_millis().unwrap_or_default(),
+            }),
+            Err(source) if is_event(payload) => {
+                return Err(GroupError::UnknownEvent { partition, offset, source });
+            }
+            // Not written by a relay: nothing here can be done with it, now or later.
+            Err(error) => {
+                let error = one_line(&error);
+                tracing::error!(group = E::NAME, partition, offset, error, "a record that is no event was skipped");
             }
         }
+        batch.bytes += payload.len();
+        batch.next_offsets.insert(partition, offset + 1);
+        Ok(())
     }
 
     /// Applies the effect, again and again until it succeeds. False when stopped before that.
@@ -159,4 +185,10 @@ impl<E: Effect> Group<E> {
             tracing::warn!(group = E::NAME, error = one_line(&error), "offsets were not committed");
         }
     }
+}
+
+/// Whether it says of itself that it is one of ours, in whatever form.
+fn is_event(payload: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(payload)
+        .is_ok_and(|value| value["specversion"].is_string() && value["source"] == Event::SOURCE.as_ref())
 }

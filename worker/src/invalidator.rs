@@ -7,9 +7,6 @@ use crate::{
     newest,
 };
 
-/// How many are sent at once, so that a long batch does not hold up what else waits for Redis.
-const CHUNK: usize = 100;
-
 pub(crate) struct Invalidator {
     cache: Cache,
 }
@@ -27,9 +24,6 @@ impl Effect for Invalidator {
     async fn apply(&mut self, records: &[Record]) -> Result<(), CacheError> {
         let newest = newest::by_key(records.iter().map(|it| (it.event.key(), it.event.version, ())));
         let invalidations: Vec<_> = newest.iter().map(|(key, (version, ()))| Invalidation::of(key, *version)).collect();
-        for chunk in invalidations.chunks(CHUNK) {
-            self.cache.invalidate(chunk).await?;
-        }
-        Ok(())
+        self.cache.invalidate(&invalidations).await
     }
 }

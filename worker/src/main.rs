@@ -6,13 +6,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match commands::Arguments::parse().execute().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sluice-worker: {}", shared::telemetry::one_line(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    shared::process::run("sluice-worker", commands::Arguments::parse().execute())
 }

@@ -8,10 +8,19 @@ mod write;
 
 use std::{collections::HashMap, time::Duration};
 
-use mongodb::{Client, Database, bson::Document, options::ClientOptions};
+use futures_util::{FutureExt, future::BoxFuture};
+use mongodb::{
+    Client, Database,
+    bson::Document,
+    options::{ClientOptions, WriteConcern},
+};
 use secrecy::ExposeSecret;
 use shared::{config::Mongodb, entity::Kind, lifecycle::Lifecycle};
 use thiserror::Error;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     consumer::{Effect, Record},
@@ -30,12 +39,16 @@ pub(crate) enum ProjectError {
     Contended { collection: &'static str },
     #[error("MongoDB did not answer in time")]
     Timeout,
+    #[error("a write panicked")]
+    Panicked,
 }
 
 pub(crate) struct Projector {
     database: Database,
     timeout: Duration,
     lifecycle: Lifecycle,
+    /// Writes that took too long. They are awaited before anything else is written, so that they cannot pile up.
+    unfinished: Vec<JoinHandle<Result<(), ProjectError>>>,
 }
 
 impl Projector {
@@ -45,19 +58,23 @@ impl Projector {
         let mut options = ClientOptions::parse(settings.uri.expose_secret()).await?;
         options.app_name.get_or_insert_with(|| "sluice-worker".to_owned());
         options.server_selection_timeout.get_or_insert(timeout);
+        options.write_concern = Some(WriteConcern::majority());
         let database = Client::with_options(options)?.database(&settings.database);
-        Ok(Self { database, timeout, lifecycle })
+        Ok(Self { database, timeout, lifecycle, unfinished: Vec::new() })
     }
 
-    /// Runs a write to its end: the driver does not bear being dropped in the middle, so only the waiting ends.
-    async fn write<F>(&self, write: F) -> Result<(), ProjectError>
-    where
-        F: Future<Output = Result<(), ProjectError>> + Send + 'static,
-    {
-        match tokio::time::timeout(self.timeout, self.lifecycle.spawn(write)).await {
-            Ok(Ok(written)) => written,
-            Ok(Err(_)) | Err(_) => Err(ProjectError::Timeout),
+    /// Runs writes to their end, beside each other. The driver does not bear being dropped in the middle, so only the
+    /// waiting has a limit.
+    async fn write(&mut self, writes: Vec<BoxFuture<'static, Result<(), ProjectError>>>) -> Result<(), ProjectError> {
+        self.unfinished.extend(writes.into_iter().map(|write| self.lifecycle.spawn(write)));
+        let deadline = Instant::now() + self.timeout;
+        let mut written = Ok(());
+        while let Some(write) = self.unfinished.last_mut() {
+            let Ok(ended) = timeout_at(deadline, write).await else { return Err(ProjectError::Timeout) };
+            self.unfinished.pop();
+            written = written.and(ended.unwrap_or(Err(ProjectError::Panicked)));
         }
+        written
     }
 }
 
@@ -77,11 +94,12 @@ impl Effect for Projector {
             let entry = document::audit_entry(record);
             entries.push(entry.map_err(|source| ProjectError::Data { event_id: record.event.id, source })?);
         }
-        let audit = self.write(write::audit(self.database.clone(), entries));
-        let kinds = documents
-            .into_iter()
-            .map(|(kind, documents)| self.write(write::documents(self.database.clone(), kind.plural(), documents)));
-        let (audit, kinds) = tokio::join!(audit, futures_util::future::try_join_all(kinds));
-        audit.and(kinds.map(|_| ()))
+        // What an earlier attempt left running is done with first.
+        self.write(Vec::new()).await?;
+        let mut writes = vec![write::audit(self.database.clone(), entries).boxed()];
+        for (kind, documents) in documents {
+            writes.push(write::documents(self.database.clone(), kind.plural(), documents).boxed());
+        }
+        self.write(writes).await
     }
 }

@@ -19,7 +19,7 @@ use shared::{
     redis::Redis,
     telemetry::one_line,
 };
-use sqlx::{Connection, MySqlConnection};
+use sqlx::MySqlConnection;
 use thiserror::Error;
 use tokio::sync::Notify;
 
@@ -33,7 +33,9 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 #[derive(Debug, Error)]
 enum RelayError {
     #[error("the outbox could not be read or cleared")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    #[error("MySQL did not answer in time")]
+    Timeout,
     #[error("the events could not be published")]
     Publish(#[from] PublishError),
 }
@@ -73,63 +75,75 @@ impl Relay {
 
     /// Drains with one connection and one producer until either fails, the lease is lost or the process stops.
     async fn drain_while_authorised(&mut self) -> Result<(), RelayError> {
-        let mut connection = database::connection(&self.config.database).await?;
         let publisher = Publisher::new(&self.config.kafka).await?;
-        let mut idle = Idle::new(&self.config.outbox);
-        let drained = loop {
-            if self.lifecycle.is_stopping() || !self.authority.holds() {
-                break Ok(());
-            }
-            match self.drain_batch(&mut connection, &publisher).await {
-                Ok(0) => {
-                    let wait = tokio::time::timeout(idle.next(), self.rung.notified());
-                    // Rung, waited or stopping: each is looked at above.
-                    let _ = self.lifecycle.unless_stopped(wait).await;
-                }
-                Ok(_) => idle.reset(),
-                Err(error) => break Err(error),
-            }
-        };
+        let mut connection = self.in_time(database::connection(&self.config.database)).await?;
+        let drained = self.drain_with(&mut connection, &publisher).await;
+        // First of all: what it still holds must not be sent beside the next producer, of this worker or another.
         publisher.discard().await;
-        // What was acknowledged must not wait for the next owner, who would publish it again.
-        if drained.is_ok() && self.authority.holds() {
-            self.delete_acknowledged(&mut connection).await?;
-            let _ = connection.close().await;
+        match drained {
+            // The connection may be in the middle of an answer: the next one deletes before it reads.
+            Err(RelayError::Database(_) | RelayError::Timeout) => drained,
+            // Right whoever owns the lanes by now, and it spares the next owner the duplicates.
+            _ => self.delete_acknowledged(&mut connection).await.and(drained),
         }
-        drained
     }
 
-    /// Publishes the first of what is pending and answers how much that was.
+    async fn drain_with(&mut self, connection: &mut MySqlConnection, publisher: &Publisher) -> Result<(), RelayError> {
+        let mut idle = Idle::new(&self.config.outbox);
+        while self.authority.holds() && !self.lifecycle.is_stopping() {
+            if self.drain_batch(connection, publisher).await? {
+                idle.reset();
+                continue;
+            }
+            let wait = tokio::time::timeout(idle.next(), self.rung.notified());
+            // Rung, waited or stopping: each is looked at above.
+            let _ = self.lifecycle.unless_stopped(wait).await;
+        }
+        Ok(())
+    }
+
+    /// Publishes the first of what is pending; false where nothing was.
     async fn drain_batch(
         &mut self,
         connection: &mut MySqlConnection,
         publisher: &Publisher,
-    ) -> Result<usize, RelayError> {
+    ) -> Result<bool, RelayError> {
         self.delete_acknowledged(connection).await?;
-        let Outbox { batch_rows, batch_bytes, .. } = self.config.outbox;
-        let batch = outbox::pending(connection, BatchLimit { rows: batch_rows, bytes: batch_bytes }).await?;
+        let Outbox { batch_rows: rows, batch_bytes: bytes, .. } = self.config.outbox;
+        let batch = self.in_time(outbox::pending(connection, BatchLimit { rows, bytes })).await?;
         if batch.is_empty() {
-            return Ok(0);
+            return Ok(false);
         }
-        let size = batch.len();
         self.invalidate(&batch).await;
         let published = publisher.publish(batch, &self.authority, &self.lifecycle).await;
         self.acknowledged = published.acknowledged;
-        self.delete_acknowledged(connection).await?;
-        published.failure.map_or(Ok(size), |failure| Err(failure.into()))
+        match published.failure {
+            Some(failure) => Err(failure.into()),
+            None => {
+                self.delete_acknowledged(connection).await?;
+                Ok(true)
+            }
+        }
     }
 
-    async fn delete_acknowledged(&mut self, connection: &mut MySqlConnection) -> sqlx::Result<()> {
+    async fn delete_acknowledged(&mut self, connection: &mut MySqlConnection) -> Result<(), RelayError> {
         if !self.acknowledged.is_empty() {
-            outbox::delete(connection, &self.acknowledged).await?;
+            self.in_time(outbox::delete(connection, &self.acknowledged)).await?;
             self.acknowledged.clear();
         }
         Ok(())
     }
 
+    /// A step in MySQL. On a connection whose other end vanished it would wait for ever, while the lease is renewed on
+    /// another one; the connection is given up then.
+    async fn in_time<T>(&self, step: impl Future<Output = sqlx::Result<T>>) -> Result<T, RelayError> {
+        let limit = Duration::from_millis(self.config.outbox.lease_ms);
+        tokio::time::timeout(limit, step).await.map_err(|_| RelayError::Timeout)?.map_err(RelayError::Database)
+    }
+
     /// Best effort: a client that hears of a change should not read the state before it. The invalidator makes sure.
     async fn invalidate(&self, batch: &[Pending]) {
-        let newest = newest::by_key(batch.iter().map(|row| (row.key(), row.version, ())));
+        let newest = newest::by_key(batch.iter().filter_map(|row| Some((row.key()?, row.version, ()))));
         let invalidations: Vec<_> = newest.iter().map(|(key, (version, ()))| Invalidation::of(key, *version)).collect();
         if let Err(error) = self.cache.invalidate(&invalidations).await {
             tracing::debug!(error = one_line(&error), "the cache could not be told before publishing");

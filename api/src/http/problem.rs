@@ -249,7 +249,7 @@ impl From<TransactError<ChangeError>> for Problem {
                 }
             },
             TransactError::Conflict => Self::new(Code::Busy),
-            TransactError::Timeout => Self::new(Code::Timeout),
+            TransactError::Timeout => Self::new(Code::Unavailable),
             TransactError::Panicked => Self::new(Code::Internal),
             TransactError::OutcomeUnknown(cause) => {
                 let error = cause.map_or_else(|| "no answer in time".to_owned(), |cause| one_line(&cause));

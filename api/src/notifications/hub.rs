@@ -23,14 +23,14 @@ struct Listeners {
 
 struct Listener {
     frames: mpsc::Sender<Arc<str>>,
-    too_slow: CancellationToken,
+    missed: CancellationToken,
 }
 
 /// A place in the hub, until it is dropped.
 pub(crate) struct Subscription {
     pub(crate) frames: mpsc::Receiver<Arc<str>>,
-    /// Cancelled when a frame did not fit into the queue: what follows would have a hole.
-    pub(crate) too_slow: CancellationToken,
+    /// Cancelled when what follows would have a hole: a frame did not fit into the queue, or the tail lost its place.
+    pub(crate) missed: CancellationToken,
     hub: Hub,
     user: Id,
     number: u64,
@@ -40,24 +40,30 @@ impl Hub {
     /// Begins to listen for a user's events, with room for so many frames.
     pub(crate) fn subscribe(&self, user: Id, queue_frames: usize) -> Subscription {
         let (sender, frames) = mpsc::channel(queue_frames);
-        let too_slow = CancellationToken::new();
+        let missed = CancellationToken::new();
         let number = self.0.next_number.fetch_add(1, Ordering::Relaxed);
-        let listener = Listener { frames: sender, too_slow: too_slow.clone() };
+        let listener = Listener { frames: sender, missed: missed.clone() };
         let mut by_user = self.0.by_user.write().unwrap_or_else(PoisonError::into_inner);
         by_user.entry(user.clone()).or_default().insert(number, listener);
-        Subscription { frames, too_slow, hub: self.clone(), user, number }
+        Subscription { frames, missed, hub: self.clone(), user, number }
     }
 
     /// Gives a frame to every socket of its recipient, without waiting for any.
     pub(crate) fn publish(&self, recipient: &Id, frame: &Arc<str>) {
         let by_user = self.0.by_user.read().unwrap_or_else(PoisonError::into_inner);
         for listener in by_user.get(recipient).into_iter().flat_map(HashMap::values) {
-            if !listener.too_slow.is_cancelled()
+            if !listener.missed.is_cancelled()
                 && let Err(TrySendError::Full(_)) = listener.frames.try_send(frame.clone())
             {
-                listener.too_slow.cancel();
+                listener.missed.cancel();
             }
         }
+    }
+
+    /// Ends all subscriptions: something was published that they were not given.
+    pub(crate) fn end_all(&self) {
+        let by_user = self.0.by_user.read().unwrap_or_else(PoisonError::into_inner);
+        by_user.values().flat_map(HashMap::values).for_each(|listener| listener.missed.cancel());
     }
 }
 

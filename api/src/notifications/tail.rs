@@ -76,6 +76,10 @@ impl Tail {
             Ok(consumer) => consumer,
             Err(error) => return error,
         };
+        if !self.is_starting() {
+            // Kafka was away: what was published before the place was found went past the sockets opened meanwhile.
+            hub.end_all();
+        }
         self.set(FOLLOWING);
         loop {
             match tokio::time::timeout(RETRY_PAUSE, consumer.recv()).await {

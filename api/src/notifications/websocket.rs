@@ -17,7 +17,7 @@ use poem::{
     IntoResponse, Request, Response, handler,
     web::{
         Data,
-        websocket::{CloseCode, Message, WebSocket, WebSocketStream},
+        websocket::{CloseCode, Message, WebSocket, WebSocketConfig, WebSocketStream},
     },
 };
 use serde_json::json;
@@ -32,10 +32,12 @@ use crate::http::problem::{Code, Problem};
 
 /// The process goes away: reconnect.
 const GOING_AWAY: u16 = 1001;
-/// The client reads too slowly and would have missed frames: reconnect, and read what is missing.
-const TOO_SLOW: u16 = 4008;
+/// Frames were missed, as the client reads too slowly or Kafka was away: reconnect, and read what is missing.
+const MISSED: u16 = 4008;
 /// A socket that does not answer so many pings is dead.
 const MOST_UNANSWERED_PINGS: u8 = 2;
+/// Of a message from a client; also the size of a socket's buffers, which by default are 128 KiB each.
+const MOST_INBOUND_BYTES: usize = 4 * 1024;
 /// How long a close frame may take to a client that does not read.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -77,7 +79,12 @@ pub(crate) fn connect(request: &Request, socket: WebSocket, sockets: Data<&Socke
     let place = sockets.places.clone().try_acquire_owned().map_err(|_| Problem::new(Code::TooManySockets))?;
     // Subscribed before the answer: what happens from now on is told.
     let subscription = sockets.hub.subscribe(user, sockets.queue_frames);
-    Ok(socket.on_upgrade(move |stream| sockets.serve(stream, subscription, place)).into_response())
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(MOST_INBOUND_BYTES))
+        .max_frame_size(Some(MOST_INBOUND_BYTES))
+        .read_buffer_size(MOST_INBOUND_BYTES)
+        .write_buffer_size(MOST_INBOUND_BYTES);
+    Ok(socket.config(limits).on_upgrade(move |stream| sockets.serve(stream, subscription, place)).into_response())
 }
 
 fn parameter(query: &HashMap<String, String>, name: &str) -> Result<Id, Problem> {
@@ -93,12 +100,12 @@ impl Sockets {
         let _place = place;
         let (mut sink, source) = stream.split();
         let unanswered = AtomicU8::new(0);
-        let too_slow = subscription.too_slow.clone();
+        let missed = subscription.missed.clone();
         // Sending and reading go on beside each other: a client that does not read can still close.
         let close = tokio::select! {
             () = read(source, &unanswered) => None,
             close = self.send(&mut sink, &mut subscription, &unanswered) => close,
-            () = too_slow.cancelled() => Some((TOO_SLOW, "too slow")),
+            () = missed.cancelled() => Some((MISSED, "frames were missed")),
             () = self.lifecycle.stopped() => Some((GOING_AWAY, "going away")),
         };
         if let Some((code, reason)) = close {

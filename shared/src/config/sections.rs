@@ -129,11 +129,14 @@ impl Config {
         within("server.shutdown_grace_seconds", self.server.shutdown_grace_seconds, 1, 600)?;
         within("worker.shutdown_grace_seconds", self.worker.shutdown_grace_seconds, 1, 600)?;
         within("http.max_body_bytes", self.http.max_body_bytes as u64, 1024, 16 << 20)?;
-        within("http.request_timeout_ms", self.http.request_timeout_ms, 100, 300_000)?;
+        // A write must be decided before its request is given up: to connect, to work, to commit.
+        let write_ms = self.database.acquire_timeout_ms + 2 * self.database.transaction_timeout_ms;
+        within("http.request_timeout_ms", self.http.request_timeout_ms, write_ms, 300_000)?;
         within("cache.ttl_ms", self.cache.ttl_ms, 1_000, 7 * 86_400_000)?;
         within("cache.absent_ttl_ms", self.cache.absent_ttl_ms, 1_000, 86_400_000)?;
         within("outbox.batch_rows", self.outbox.batch_rows.into(), 1, 4_000)?;
-        within("outbox.batch_bytes", self.outbox.batch_bytes as u64, 1024, 64 << 20)?;
+        // The producer's queue holds 16 MiB.
+        within("outbox.batch_bytes", self.outbox.batch_bytes as u64, 1024, 8 << 20)?;
         within("outbox.lease_ms", self.outbox.lease_ms, 1_000, 300_000)?;
         within("outbox.poll_min_ms", self.outbox.poll_min_ms, 1, 1_000)?;
         within("outbox.poll_max_ms", self.outbox.poll_max_ms, self.outbox.poll_min_ms, 1_000)?;

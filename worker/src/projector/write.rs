@@ -41,7 +41,14 @@ pub(super) async fn documents(
 ) -> Result<(), ProjectError> {
     for _ in 0..ATTEMPTS {
         let updates: Vec<Bson> = documents.iter().map(|document| Bson::Document(guarded(document))).collect();
-        let reply = database.run_command(doc! { "update": collection, "updates": updates, "ordered": false }).await?;
+        // A command does not take over the write concern of its database.
+        let command = doc! {
+            "update": collection, "updates": updates, "ordered": false, "writeConcern": { "w": "majority" },
+        };
+        let reply = database.run_command(command).await?;
+        if let Ok(error) = reply.get_document("writeConcernError") {
+            return Err(ProjectError::Refused { collection, code: error.get_i32("code").unwrap_or_default() });
+        }
         let Ok(errors) = reply.get_array("writeErrors") else { return Ok(()) };
         let mut again = Vec::new();
         for error in errors.iter().filter_map(Bson::as_document) {

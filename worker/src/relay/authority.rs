@@ -21,10 +21,15 @@ const MARGIN_DIVISOR: u32 = 5;
 /// The lease is renewed so many times in its duration.
 const RENEWALS: u32 = 4;
 
-#[derive(Clone)]
+/// How often a wait for its end looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Dropping it gives the lease back, also where the relay's code panicked.
 pub(super) struct Authority(Arc<State>);
 
 struct State {
+    lease: Lease,
+    settings: config::Database,
     /// In milliseconds of `CLOCK_BOOTTIME`; 0 where there is none.
     until_ms: AtomicU64,
     gained: Notify,
@@ -36,39 +41,32 @@ struct State {
 impl Authority {
     /// Begins to keep the lease, in a task of its own.
     pub(super) fn keep(lease: Lease, settings: config::Database, lifecycle: &Lifecycle) -> Self {
-        let authority = Self(Arc::new(State {
+        let state = Arc::new(State {
+            lease,
+            settings,
             until_ms: AtomicU64::new(0),
             gained: Notify::new(),
             finished: CancellationToken::new(),
             released: CancellationToken::new(),
-        }));
-        let keeper = authority.clone();
+        });
+        let keeper = state.clone();
         lifecycle.spawn(async move {
             let mut connection = None;
-            while keeper
-                .0
-                .finished
-                .run_until_cancelled(keeper.renew(&lease, &settings, &mut connection))
-                .await
-                .is_some()
-            {}
-            keeper.0.until_ms.store(0, Ordering::Release);
-            let released = async {
-                match &mut connection {
-                    Some(connection) => lease.release(connection).await,
-                    None => Ok(()),
+            let renewing = async {
+                loop {
+                    keeper.renew(&mut connection).await;
                 }
             };
-            if !matches!(tokio::time::timeout(lease.duration, released).await, Ok(Ok(()))) {
-                tracing::warn!("the outbox lease was not given back; it runs out by itself");
-            }
-            keeper.0.released.cancel();
+            // Cut off wherever it is: the lease is given back on another connection.
+            keeper.finished.run_until_cancelled(renewing).await;
+            keeper.give_back().await;
+            keeper.released.cancel();
         });
-        authority
+        Self(state)
     }
 
     pub(super) fn holds(&self) -> bool {
-        boottime_ms() < self.0.until_ms.load(Ordering::Acquire)
+        self.0.holds()
     }
 
     /// Ends when this worker may drain.
@@ -84,13 +82,10 @@ impl Authority {
 
     /// Ends when this worker may not drain any more.
     pub(super) async fn lost(&self) {
-        loop {
-            let remaining = self.0.until_ms.load(Ordering::Acquire).saturating_sub(boottime_ms());
-            if remaining == 0 {
-                return;
-            }
-            #[expect(clippy::disallowed_methods, reason = "ended from outside: its caller also waits for the stop")]
-            tokio::time::sleep(Duration::from_millis(remaining)).await;
+        while self.holds() {
+            // In short steps: the runtime's clock stands still while the machine is suspended.
+            #[expect(clippy::disallowed_methods, reason = "its caller also waits for the stop")]
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -99,22 +94,35 @@ impl Authority {
         self.0.finished.cancel();
         self.0.released.cancelled().await;
     }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        self.0.finished.cancel();
+    }
+}
+
+impl State {
+    fn holds(&self) -> bool {
+        boottime_ms() < self.until_ms.load(Ordering::Acquire)
+    }
 
     /// Renews once, or tries to gain the lease, and waits until the next time.
-    async fn renew(&self, lease: &Lease, settings: &config::Database, connection: &mut Option<MySqlConnection>) {
-        let interval = lease.duration / RENEWALS;
+    async fn renew(&self, connection: &mut Option<MySqlConnection>) {
+        let interval = self.lease.duration / RENEWALS;
         let before_ms = boottime_ms();
-        match tokio::time::timeout(interval, Self::acquire(lease, settings, connection)).await {
+        match tokio::time::timeout(interval, self.acquire(connection)).await {
             Ok(Ok(true)) => {
-                let duration = lease.duration - lease.duration / MARGIN_DIVISOR;
-                let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
                 if !self.holds() {
-                    tracing::info!(worker = lease.worker, "the outbox lease is held by this worker");
+                    tracing::info!(worker = self.lease.worker, "the outbox lease is held by this worker");
                 }
-                self.0.until_ms.store(before_ms.saturating_add(duration_ms), Ordering::Release);
-                self.0.gained.notify_waiters();
+                let authority = self.lease.duration - self.lease.duration / MARGIN_DIVISOR;
+                let authority_ms = u64::try_from(authority.as_millis()).unwrap_or(u64::MAX);
+                self.until_ms.store(before_ms.saturating_add(authority_ms), Ordering::Release);
+                self.gained.notify_waiters();
             }
-            Ok(Ok(false)) => tracing::debug!("the outbox lease is held by another worker"),
+            // Another has it, perhaps because the database's clock was set.
+            Ok(Ok(false)) => self.until_ms.store(0, Ordering::Release),
             Ok(Err(error)) => {
                 tracing::warn!(error = one_line(&error), "the outbox lease could not be renewed");
                 *connection = None;
@@ -126,16 +134,23 @@ impl Authority {
         tokio::time::sleep(interval).await;
     }
 
-    async fn acquire(
-        lease: &Lease,
-        settings: &config::Database,
-        connection: &mut Option<MySqlConnection>,
-    ) -> sqlx::Result<bool> {
+    async fn acquire(&self, connection: &mut Option<MySqlConnection>) -> sqlx::Result<bool> {
         let connection = match connection {
             Some(connection) => connection,
-            None => connection.insert(database::connection(settings).await?),
+            None => connection.insert(database::connection(&self.settings).await?),
         };
-        lease.acquire(connection).await
+        self.lease.acquire(connection).await
+    }
+
+    async fn give_back(&self) {
+        self.until_ms.store(0, Ordering::Release);
+        let release = async {
+            let mut connection = database::connection(&self.settings).await?;
+            self.lease.release(&mut connection).await
+        };
+        if !matches!(tokio::time::timeout(self.lease.duration, release).await, Ok(Ok(()))) {
+            tracing::warn!("the outbox lease was not given back; it runs out by itself");
+        }
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) async fn new(settings: &Kafka) -> Result<Self, PublishError> {
+        // Asked first: a producer that is dropped here would hold up the runtime's thread.
+        let partitions = kafka::find_topic(settings).await?;
         let producer: FutureProducer = kafka::client(settings)
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -69,7 +71,6 @@ impl Publisher {
             .set("queue.buffering.max.kbytes", "16384")
             .create()
             .map_err(PublishError::Create)?;
-        let partitions = kafka::find_topic(settings).await?;
         Ok(Self { producer, topic: settings.topic.clone(), partitions })
     }
 
@@ -90,8 +91,8 @@ impl Publisher {
         }
         let stop_grace_over = async {
             lifecycle.stopped().await;
-            // As long as the grace, stopped or not.
-            let _ = tokio::time::timeout(STOP_GRACE, std::future::pending::<()>()).await;
+            #[expect(clippy::disallowed_methods, reason = "it counts from the stop on")]
+            tokio::time::sleep(STOP_GRACE).await;
         };
         tokio::pin!(stop_grace_over);
         let mut acknowledged = Vec::with_capacity(rows.len());
@@ -118,7 +119,7 @@ impl Publisher {
     }
 
     fn enqueue(&self, row: &Pending) -> Result<DeliveryFuture, PublishError> {
-        let key = row.key().to_string();
+        let key = row.record_key();
         let trace: TraceContext = serde_json::from_slice(&row.headers)
             .map_err(|source| PublishError::Headers { event_id: row.event_id, source })?;
         let mut headers = OwnedHeaders::new().insert(Header { key: "content-type", value: Some(event::CONTENT_TYPE) });

@@ -1,0 +1,147 @@
+//! A store that is away degrades its own duty only. Each test has the server that it kills for itself.
+
+use std::time::{Duration, Instant};
+
+use harness::{
+    client::Client,
+    servers::Servers,
+    socket::Socket,
+    stack::Stack,
+    verify, wait,
+    writers::{self, Plan, Progress},
+};
+use serde_json::json;
+use shared::config::Config;
+use worker::app::Role;
+
+use crate::{USERS, user};
+
+const OUTAGE: Duration = Duration::from_secs(20);
+
+/// A stack on the shared servers, but for one of its own.
+async fn stack_with_own(server: &'static str) -> anyhow::Result<(Stack, Servers)> {
+    let mut config = Config::load(None)?;
+    Stack::rename(&mut config);
+    let servers = Servers::start(&[server], &mut config).await?;
+    Ok((Stack::with_config(config).await?, servers))
+}
+
+/// Posts users for so long and answers with how many, and how long the slowest took.
+async fn post_for(client: &Client, duration: Duration, name: &str) -> anyhow::Result<(usize, Duration)> {
+    let (start, mut slowest, mut posted) = (Instant::now(), Duration::ZERO, 0);
+    while start.elapsed() < duration {
+        let sent = Instant::now();
+        let answer = client.post(USERS, &user(&format!("{name}{posted}"))).await?;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        slowest = slowest.max(sent.elapsed());
+        posted += 1;
+        wait::pause(Duration::from_millis(10)).await;
+    }
+    Ok((posted, slowest))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_kafka_away_writes_go_on_and_the_backlog_drains() -> anyhow::Result<()> {
+    let (stack, servers) = stack_with_own("kafka").await?;
+    let (api, client) = stack.start_api().await?;
+    let worker = stack.start_worker(&Role::ALL).await?;
+    client.post(USERS, &user("before")).await?;
+    stack.settled().await?;
+    let mut socket = Socket::open(&client, "before", "tab").await?;
+
+    servers.kill("kafka").await?;
+    let (posted, slowest) = post_for(&client, OUTAGE, "u").await?;
+    let backlog = stack.outbox_depth().await?;
+    println!("{posted} users were stored without Kafka, the slowest in {slowest:?}; {backlog} events wait");
+    assert_eq!(usize::try_from(backlog)?, posted);
+    client.patch("/api/v1/users/before", &json!({ "name": "During" })).await?;
+
+    servers.up(&["kafka"]).await?;
+    let start = Instant::now();
+    stack.settled().await?;
+    println!("drained {:?} after Kafka was back", start.elapsed());
+    let story = verify::consistent(&stack).await?;
+    assert_eq!(story.users.len(), posted + 1);
+    assert_eq!(socket.frame().await?["data"]["name"], "During", "a socket that stayed open missed nothing");
+
+    worker.stop().await?;
+    api.stop().await?;
+    stack.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_redis_away_reads_and_writes_are_right_and_quick() -> anyhow::Result<()> {
+    let (stack, servers) = stack_with_own("redis").await?;
+    let (api, client) = stack.start_api().await?;
+    let worker = stack.start_worker(&Role::ALL).await?;
+    client.post(USERS, &user("ann")).await?;
+    servers.kill("redis").await?;
+
+    let mut slowest = Duration::ZERO;
+    for number in 0..300 {
+        let name = format!("Ann {number}");
+        let sent = Instant::now();
+        let changed = client.patch("/api/v1/users/ann", &json!({ "name": name })).await?;
+        let read = client.get("/api/v1/users/ann").await?;
+        slowest = slowest.max(sent.elapsed());
+        assert_eq!((changed.status.as_u16(), read.status.as_u16()), (200, 200));
+        assert_eq!(read.body["name"], name);
+    }
+    println!("Redis away: the slowest write and read together took {slowest:?}");
+    assert!(slowest < Duration::from_secs(5), "a request waited for Redis: {slowest:?}");
+    assert_eq!(client.get("/health").await?.body["status"], "degraded");
+    // The relay needs no bell.
+    wait::until("the outbox is empty", async || Ok((stack.outbox_depth().await? == 0).then_some(()))).await?;
+
+    servers.up(&["redis"]).await?;
+    client.patch("/api/v1/users/ann", &json!({ "name": "After" })).await?;
+    stack.settled().await?;
+    verify::consistent(&stack).await?;
+    wait::until("Redis is heard again", async || {
+        Ok((client.get("/health").await?.body["status"] == "up").then_some(()))
+    })
+    .await?;
+    worker.stop().await?;
+    api.stop().await?;
+    stack.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_mysql_away_requests_are_refused_soon_and_all_heals() -> anyhow::Result<()> {
+    let (stack, servers) = stack_with_own("mysql").await?;
+    let (api, client) = stack.start_api().await?;
+    let worker = stack.start_worker(&Role::ALL).await?;
+    let progress = Progress::default();
+    writers::write(&client, Plan { seed: 1, writers: 4, users: 20, changes: 200 }, &progress).await?;
+
+    servers.kill("mysql").await?;
+    let mut slowest = Duration::ZERO;
+    for number in 0..20 {
+        let sent = Instant::now();
+        let refused = match number % 3 {
+            0 => client.post(USERS, &user("refused")).await?,
+            1 => client.get("/api/v1/users/u1").await?,
+            _ => client.delete("/api/v1/users/u1").await?,
+        };
+        slowest = slowest.max(sent.elapsed());
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert_eq!(refused.header("content-type"), "application/problem+json");
+        assert!(["unavailable", "outcome-unknown"].contains(&refused.code()), "{refused:?}");
+    }
+    println!("MySQL away: the slowest refusal took {slowest:?}");
+    assert!(slowest < Duration::from_secs(10));
+    assert_eq!(client.get("/livez").await?.status, 200);
+
+    servers.up(&["mysql"]).await?;
+    wait::until("writes are accepted again", async || {
+        Ok((client.post(USERS, &user("healed")).await?.status == 201).then_some(()))
+    })
+    .await?;
+    stack.settled().await?;
+    let story = verify::consistent(&stack).await?;
+    progress.is_told_by(&story)?;
+    assert!(story.users.contains_key("healed"));
+    worker.stop().await?;
+    api.stop().await?;
+    stack.finish().await
+}

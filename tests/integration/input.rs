@@ -1,0 +1,115 @@
+//! Bad input gets a precise answer and changes nothing.
+
+use harness::{client::Answer, dump, stack::Stack};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{USERS, user};
+
+/// The codes and pointers of what was wrong, sorted.
+fn violations(answer: &Answer) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let errors = answer.body["errors"].as_array().into_iter().flatten();
+    let mut found: Vec<_> = errors.map(|error| (text(&error["pointer"]), text(&error["code"]))).collect();
+    found.sort();
+    found
+}
+
+fn assert_problem(answer: &Answer, status: u16, code: &str) {
+    assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{answer:?}");
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert_eq!(answer.body["type"], format!("/problems/{code}"));
+    assert_eq!(answer.body["status"], status);
+    assert!(answer.body["title"].is_string() && answer.body["instance"].is_string());
+    assert_eq!(answer.body["request_id"], answer.header("x-request-id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_broken_rule_is_told_and_nothing_is_written() -> anyhow::Result<()> {
+    let stack = Stack::new().await?;
+    let (api, client) = stack.start_api().await?;
+    let good = json!({ "email": "ann@example.com", "name": "Ann" });
+    let with = |field: &str, value: Value| {
+        let mut body = good.clone();
+        body[field] = value;
+        body
+    };
+    let cases = [
+        (json!({}), vec![("/email", "required"), ("/name", "required")]),
+        (with("emial", json!("x")), vec![("/emial", "unknown-field")]),
+        (with("name", json!(7)), vec![("/name", "wrong-type")]),
+        (with("name", json!("")), vec![("/name", "too-short")]),
+        (with("name", json!("x".repeat(201))), vec![("/name", "too-long")]),
+        (with("name", json!("a\u{0}b")), vec![("/name", "invalid-format")]),
+        (with("email", json!("nobody")), vec![("/email", "invalid-format")]),
+        (with("status", json!("gone")), vec![("/status", "not-allowed")]),
+        (with("id", json!("a b")), vec![("/id", "invalid-format"), ("/id", "invalid-format")]),
+        (with("id", json!("search")), vec![("/id", "invalid-format")]),
+        (with("name", Value::Null), vec![("/name", "wrong-type")]),
+        (json!([]), vec![("", "wrong-type")]),
+        (
+            json!({ "name": 1, "email": "x", "more/less~": 1 }),
+            vec![("/email", "invalid-format"), ("/more~1less~0", "unknown-field"), ("/name", "wrong-type")],
+        ),
+    ];
+    for (body, expected) in cases {
+        let answer = client.post(USERS, &body).await?;
+        assert_problem(&answer, 422, "validation-failed");
+        let expected: Vec<_> = expected.iter().map(|(at, code)| ((*at).to_owned(), (*code).to_owned())).collect();
+        assert_eq!(violations(&answer), expected, "{body}");
+        assert!(!answer.body["errors"].to_string().contains("nobody"), "a value was repeated: {}", answer.body);
+    }
+    assert!(dump::users(&stack).await?.is_empty());
+    assert_eq!(stack.outbox_depth().await?, 0);
+
+    api.stop().await?;
+    stack.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_is_a_problem_too() -> anyhow::Result<()> {
+    let stack = Stack::new().await?;
+    let (api, client) = stack.start_api().await?;
+    let raw = |body: &str, content_type: &'static str| {
+        client.request(Method::POST, USERS).header("Content-Type", content_type).body(body.to_owned())
+    };
+    let json = "application/json";
+    assert_problem(&client.send(raw(r#"{"email":"#, json)).await?, 400, "invalid-json");
+    assert_problem(&client.send(raw("", json)).await?, 400, "invalid-json");
+    let large = format!(r#"{{"email":"a@b.example","name":"{}"}}"#, "x".repeat(300 * 1024));
+    assert_problem(&client.send(raw(&large, json)).await?, 413, "body-too-large");
+    assert_problem(&client.send(raw("{}", "text/plain")).await?, 415, "unsupported-media-type");
+    assert_problem(&client.send(client.request(Method::POST, USERS)).await?, 415, "unsupported-media-type");
+    assert_problem(&client.get("/api/v1/users/nobody").await?, 404, "not-found");
+    assert_problem(&client.get("/api/v1/users/no%20body").await?, 404, "not-found");
+    assert_problem(&client.get("/api/v1/nothing").await?, 404, "route-not-found");
+    assert_problem(&client.post("/api/v1/users/ann", &user("ann")).await?, 405, "method-not-allowed");
+    assert_problem(&client.get("/ws").await?, 426, "upgrade-required");
+    for query in ["limit=0", "limit=101", "limit=many", "offset=10001", "offset=-1"] {
+        let answer = client.get(&format!("{USERS}?{query}")).await?;
+        assert_problem(&answer, 400, "invalid-parameter");
+        assert_eq!(answer.body["errors"][0]["parameter"], query.split('=').next().unwrap_or_default());
+    }
+    let renamed = client.post(USERS, &user("ann")).await?;
+    assert_eq!(renamed.status, 201);
+    let moved = client.put("/api/v1/users/ann", &user("eve")).await?;
+    assert_problem(&moved, 422, "validation-failed");
+    assert_eq!(violations(&moved), [("/id".to_owned(), "not-allowed".to_owned())]);
+    assert_eq!(client.get("/api/v1/users/ann").await?.version(), 1);
+
+    api.stop().await?;
+    stack.discard().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_well_formed_request_id_is_kept() -> anyhow::Result<()> {
+    let stack = Stack::new().await?;
+    let (api, client) = stack.start_api().await?;
+    for (sent, kept) in [("order-7", true), ("has space", false), (&*"x".repeat(129), false)] {
+        let answer = client.send(client.request(Method::GET, "/livez").header("X-Request-Id", sent)).await?;
+        assert_eq!(answer.header("x-request-id") == sent, kept, "{sent}");
+        assert!(!answer.header("x-request-id").is_empty());
+    }
+    api.stop().await?;
+    stack.finish().await
+}

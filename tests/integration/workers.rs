@@ -1,0 +1,81 @@
+//! Several workers share one outbox: one drains at a time, and the next takes over.
+
+use harness::{
+    process::{Process, command, free_port},
+    stack::Stack,
+    verify, wait,
+    writers::{self, Plan, Progress},
+};
+use worker::app::Role;
+
+const PLAN: Plan = Plan { seed: 7, writers: 8, users: 50, changes: 800 };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_publishes_nothing_twice() -> anyhow::Result<()> {
+    let stack = Stack::new().await?;
+    let (api, client) = stack.start_api().await?;
+    let progress = Progress::default();
+    let restarting = async {
+        let mut running = stack.start_worker(&Role::ALL).await?;
+        for step in 1..=3 {
+            let next = stack.start_worker(&Role::ALL).await?;
+            wait::until("some is written", async || Ok((progress.done() >= PLAN.changes / 4 * step).then_some(())))
+                .await?;
+            running.stop().await?;
+            running = next;
+        }
+        anyhow::Ok(running)
+    };
+    let (written, running) = tokio::join!(writers::write(&client, PLAN, &progress), restarting);
+    written?;
+    let running = running?;
+    stack.settled().await?;
+    let story = verify::consistent(&stack).await?;
+    progress.is_told_by(&story)?;
+    assert_eq!(story.duplicates, 0);
+    running.stop().await?;
+    api.stop().await?;
+    stack.finish().await
+}
+
+/// A worker that is frozen past its lease and wakes up beside its successor: what it still sends are duplicates.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_worker_is_fenced() -> anyhow::Result<()> {
+    let stack = Stack::new().await?;
+    let (api, client) = stack.start_api().await?;
+    let port = free_port()?;
+    let mut frozen =
+        command("sluice-worker", &stack.config)?.arg("run").env("SLUICE__WORKER__PORT", port.to_string()).spawn()?;
+    let pid = frozen.id().unwrap_or_default().to_string();
+    let signal = async |name: &str| tokio::process::Command::new("kill").args(["-s", name, &pid]).status().await;
+    let progress = Progress::default();
+    let freezing = async {
+        wait::until("it drains", async || {
+            Ok((progress.done() >= 200 && stack.outbox_depth().await? < 50).then_some(()))
+        })
+        .await?;
+        signal("STOP").await?;
+        let successor = Process::worker(&stack.config).await?;
+        let taken_over = async || {
+            let mut connection = stack.mysql().await?;
+            let epoch: u64 =
+                sqlx::query_scalar("SELECT MIN(epoch) FROM outbox_lanes").fetch_one(&mut connection).await?;
+            Ok((epoch >= 2).then_some(()))
+        };
+        wait::until("the successor has the lease", taken_over).await?;
+        signal("CONT").await?;
+        anyhow::Ok(successor)
+    };
+    let plan = Plan { changes: 4_000, ..PLAN };
+    let (written, successor) = tokio::join!(writers::write(&client, plan, &progress), freezing);
+    written?;
+    let successor = successor?;
+    stack.settled().await?;
+    let story = verify::consistent(&stack).await?;
+    progress.is_told_by(&story)?;
+    println!("{} events, {} duplicates", story.records.len(), story.duplicates);
+    frozen.kill().await?;
+    successor.terminate().await?;
+    api.stop().await?;
+    stack.finish().await
+}

@@ -1,0 +1,138 @@
+//! What is in the stores, all of it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, bail};
+use mongodb::bson::{Document, doc};
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+};
+use redis::AsyncCommands;
+use serde_json::Value;
+use shared::{
+    config::Kafka,
+    event::{Event, TraceContext},
+    kafka,
+};
+
+use crate::stack::Stack;
+
+/// A record of the topic.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub key: String,
+    pub value: String,
+    pub event: Event,
+    pub trace: TraceContext,
+    pub content_type: String,
+    pub partition: i32,
+    pub published_ms: i64,
+}
+
+/// Everything on the topic, each partition in its order.
+pub async fn topic(settings: &Kafka) -> anyhow::Result<Vec<Record>> {
+    let settings = settings.clone();
+    tokio::task::spawn_blocking(move || read_topic(&settings)).await?
+}
+
+fn read_topic(settings: &Kafka) -> anyhow::Result<Vec<Record>> {
+    let consumer: BaseConsumer = kafka::consumer(settings, "dump").create()?;
+    let ends = kafka::end_offsets(&consumer, &settings.topic)?;
+    let mut positions = TopicPartitionList::new();
+    for partition in ends.keys() {
+        positions.add_partition_offset(&settings.topic, *partition, Offset::Offset(0))?;
+    }
+    consumer.assign(&positions)?;
+    let mut remaining: BTreeMap<i32, i64> = ends.into_iter().filter(|(_, end)| *end > 0).collect();
+    let mut records = Vec::new();
+    while !remaining.is_empty() {
+        let Some(message) = consumer.poll(Duration::from_secs(20)) else { bail!("the topic could not be read") };
+        let message = message?;
+        if remaining.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
+            remaining.remove(&message.partition());
+        }
+        records.push(record(&message)?);
+    }
+    Ok(records)
+}
+
+fn record(message: &impl Message) -> anyhow::Result<Record> {
+    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec());
+    let value = text(message.payload())?;
+    let headers = message.headers().context("a record without headers")?;
+    let content_type = rdkafka::message::Headers::iter(headers).find(|header| header.key == "content-type");
+    Ok(Record {
+        key: text(message.key())?,
+        event: serde_json::from_str(&value)?,
+        value,
+        trace: kafka::trace_of(message),
+        content_type: text(content_type.and_then(|header| header.value))?,
+        partition: message.partition(),
+        published_ms: message.timestamp().to_millis().unwrap_or_default(),
+    })
+}
+
+/// The documents of a collection by `_id`, tombstones included.
+pub async fn documents(stack: &Stack, collection: &str) -> anyhow::Result<BTreeMap<String, Document>> {
+    let mut cursor = stack.mongodb().await?.collection::<Document>(collection).find(doc! {}).await?;
+    let mut documents = BTreeMap::new();
+    while cursor.advance().await? {
+        let document = cursor.deserialize_current()?;
+        documents.insert(document.get_str("_id")?.to_owned(), document);
+    }
+    Ok(documents)
+}
+
+/// The cache's entries of users by id: the hash's fields.
+pub async fn cached_users(stack: &Stack) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
+    let mut connection = redis(stack).await?;
+    let pattern = format!("{}:*:user:*", stack.config.redis.prefix);
+    let mut keys = Vec::new();
+    {
+        let mut found = connection.scan_match::<_, String>(pattern).await?;
+        while let Some(key) = found.next_item().await {
+            keys.push(key?);
+        }
+    }
+    let mut entries = BTreeMap::new();
+    for key in keys {
+        let id = key.rsplit(':').next().unwrap_or_default().to_owned();
+        let fields: BTreeMap<String, String> = connection.hgetall(&key).await?;
+        entries.insert(id, fields);
+    }
+    Ok(entries)
+}
+
+/// A connection of the test's own to Redis.
+pub async fn redis(stack: &Stack) -> anyhow::Result<redis::aio::MultiplexedConnection> {
+    let url = secrecy::ExposeSecret::expose_secret(&stack.config.redis.url);
+    Ok(redis::Client::open(url)?.get_multiplexed_async_connection().await?)
+}
+
+/// The rows of `users` by id, as REST shows them.
+pub async fn users(stack: &Stack) -> anyhow::Result<BTreeMap<String, Value>> {
+    let mut connection = stack.mysql().await?;
+    let users: Vec<shared::entity::User> =
+        sqlx::query_as(<shared::entity::User as shared::entity::Entity>::SELECT).fetch_all(&mut connection).await?;
+    users.into_iter().map(|user| Ok((user.id.to_string(), serde_json::to_value(user)?))).collect()
+}
+
+/// Whether a consumer group has committed everything that is on the topic.
+pub async fn has_caught_up(settings: &Kafka, group: &str) -> anyhow::Result<bool> {
+    let (settings, group) = (settings.clone(), format!("{}-{group}", settings.group_prefix));
+    tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer = kafka::consumer(&settings, &group).create()?;
+        let ends = kafka::end_offsets(&consumer, &settings.topic)?;
+        let mut asked = TopicPartitionList::new();
+        for partition in ends.keys() {
+            asked.add_partition(&settings.topic, *partition);
+        }
+        let committed = consumer.committed_offsets(asked, kafka::TIMEOUT)?.to_topic_map();
+        Ok(ends.iter().all(|(partition, end)| {
+            let at = committed.get(&(settings.topic.clone(), *partition)).and_then(|at| at.to_raw());
+            *end == 0 || at.is_some_and(|at| at >= *end)
+        }))
+    })
+    .await?
+}

@@ -1,0 +1,74 @@
+//! Servers of a test's own, to be killed.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use shared::config::Config;
+use uuid::Uuid;
+
+use crate::process::root;
+
+/// An instance of `scripts/servers`; thrown away when it is dropped.
+pub struct Servers {
+    instance: String,
+}
+
+impl Servers {
+    /// Starts the named servers and writes their addresses over those of the configuration.
+    pub async fn start(servers: &[&'static str], config: &mut Config) -> anyhow::Result<Self> {
+        let id = Uuid::now_v7().simple().to_string();
+        let this = Self { instance: format!("t-{}", &id[id.len() - 12..]) };
+        this.up(servers).await?;
+        let printed = this.run(&["env"]).await?;
+        let environment = printed.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let addresses = Config::from_sources(None, environment)?;
+        for server in servers {
+            match *server {
+                "mysql" => {
+                    config.database.host.clone_from(&addresses.database.host);
+                    config.database.port = addresses.database.port;
+                }
+                "redis" => config.redis.url = addresses.redis.url.clone(),
+                "kafka" => config.kafka.brokers.clone_from(&addresses.kafka.brokers),
+                other => anyhow::bail!("no test has a {other} of its own"),
+            }
+        }
+        Ok(this)
+    }
+
+    /// Starts what does not run.
+    pub async fn up(&self, servers: &[&'static str]) -> anyhow::Result<()> {
+        self.run(&[&["up"], servers].concat()).await.map(|_| ())
+    }
+
+    /// As `kill -9` does.
+    pub async fn kill(&self, server: &'static str) -> anyhow::Result<()> {
+        self.run(&["kill", server]).await.map(|_| ())
+    }
+
+    async fn run(&self, arguments: &[&'static str]) -> anyhow::Result<String> {
+        let mut command = self.command(arguments);
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        ensure!(output.status.success(), "scripts/servers: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).context("scripts/servers printed no text")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(root().join("scripts/servers"));
+        command
+            .args(["--instance", &self.instance])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .env("SLUICE_SERVERS", "native");
+        command
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        if let Err(error) = self.command(&["reset"]).stderr(Stdio::null()).status() {
+            eprintln!("the servers of {} may still run: {error}", self.instance);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Waiting for a condition, with a deadline.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+/// Long enough for a loaded machine of two cores; nothing waits that long where all is well.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Asks again and again until there is an answer.
+///
+/// # Errors
+/// If there is none by [`DEADLINE`].
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    let start = Instant::now();
+    while start.elapsed() < DEADLINE {
+        if let Some(answer) = ask().await? {
+            return Ok(answer);
+        }
+        pause(Duration::from_millis(20)).await;
+    }
+    bail!("still not true after {DEADLINE:?}: {what}")
+}
+
+/// For what takes a while by its nature, such as an outage of a given length. Not for luck.
+#[expect(clippy::disallowed_methods, reason = "tests have no lifecycle of their own")]
+pub async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
