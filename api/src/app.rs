@@ -50,10 +50,10 @@ impl App {
         let stop = lifecycle.clone();
         let serving = async {
             let server = Server::new_with_acceptor(acceptor);
-            let served =
+            let ended =
                 server.run_with_graceful_shutdown(endpoint, async move { stop.stopped().await }, Some(grace)).await;
             lifecycle.stop();
-            served
+            ended
         };
         // Also of what the server does not know: transactions and sockets.
         let draining = async {

@@ -35,13 +35,13 @@ impl<E: Entity> Change for Create<E> {
 pub struct Edit<E, F> {
     id: Id,
     expected: Option<Version>,
-    edit: F,
+    how: F,
     entity: std::marker::PhantomData<fn(E)>,
 }
 
 impl<E, F: Fn(&mut E)> Edit<E, F> {
-    pub fn new(id: Id, expected: Option<Version>, edit: F) -> Self {
-        Self { id, expected, edit, entity: std::marker::PhantomData }
+    pub fn new(id: Id, expected: Option<Version>, how: F) -> Self {
+        Self { id, expected, how, entity: std::marker::PhantomData }
     }
 }
 
@@ -51,7 +51,7 @@ impl<E: Entity, F: Fn(&mut E) + Send + Sync> Change for Edit<E, F> {
 
     async fn apply(&self, work: &mut UnitOfWork) -> Result<E, ChangeError> {
         let mut entity = locked::<E>(work, &self.id, self.expected).await?;
-        (self.edit)(&mut entity);
+        (self.how)(&mut entity);
         Ok(work.update(entity).await?)
     }
 }

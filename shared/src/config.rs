@@ -57,11 +57,11 @@ impl Config {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
         let environment = std::env::vars_os();
         let environment = environment.filter_map(|(key, value)| Some((into_text(&key)?, into_text(&value)?)));
-        Self::from_sources(file, environment.collect())
+        Self::from_sources(file, &environment.collect())
     }
 
     /// As [`load`](Self::load), with a given environment.
-    pub fn from_sources(file: Option<&Path>, environment: HashMap<String, String>) -> Result<Self, ConfigError> {
+    pub fn from_sources(file: Option<&Path>, environment: &HashMap<String, String>) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Yaml));
         if let Some(path) = file {
             builder = builder.add_source(File::from(path).format(FileFormat::Yaml));
@@ -69,7 +69,7 @@ impl Config {
         let environment = Environment::with_prefix(PREFIX)
             .prefix_separator(SEPARATOR)
             .separator(SEPARATOR)
-            .source(Some(with_secret_files(&environment)?));
+            .source(Some(with_secret_files(environment)?));
         let merged = builder.add_source(environment).build().map_err(ConfigError::Source)?;
         let config: Self = serde_path_to_error::deserialize(merged).map_err(|error| ConfigError::Key {
             key: error.path().to_string(),
@@ -122,7 +122,6 @@ fn with_secret_files(environment: &HashMap<String, String>) -> Result<HashMap<St
 }
 
 /// Shows that there is a secret, not which.
-#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn hidden<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
     use secrecy::ExposeSecret;
     serializer.serialize_str(if secret.expose_secret().is_empty() { "" } else { "[hidden]" })
@@ -134,7 +133,7 @@ mod tests {
 
     fn load(environment: &[(&str, &str)]) -> Result<Config, String> {
         let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        Config::from_sources(None, environment.collect()).map_err(|error| error.to_string())
+        Config::from_sources(None, &environment.collect()).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub fn partitions<C: ClientContext>(client: &rdkafka::client::Client<C>, topic: 
     let partitions = found.map_or(0, |it| it.partitions().len());
     match u16::try_from(partitions) {
         Ok(0) => Err(TopicError::Missing { topic: topic.to_owned() }),
-        Ok(count) if LANES % count == 0 => Ok(count),
+        Ok(count) if LANES.is_multiple_of(count) => Ok(count),
         _ => Err(TopicError::Partitions { topic: topic.to_owned(), partitions }),
     }
 }

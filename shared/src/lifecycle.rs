@@ -21,7 +21,6 @@ impl Lifecycle {
         Self::default()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns: on the tracker")]
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,

@@ -170,7 +170,7 @@ impl UnitOfWork {
     pub(crate) async fn commit(self, limit: Duration) -> Result<(Vec<Changed>, Tokens), CommitError> {
         let changed = self.events.into_iter().map(Changed::from).collect();
         // A token that comes after COMMIT is sent is none: it could let a state into the cache that is older.
-        let tokens = self.tokens.close().await;
+        let tokens = self.tokens.close();
         match tokio::time::timeout(limit, self.transaction.commit()).await {
             Ok(Ok(())) => Ok((changed, tokens)),
             Ok(Err(error)) if database::is_conflict(&error) => Err(CommitError::Conflict),

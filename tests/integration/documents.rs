@@ -44,9 +44,9 @@ fn compose_fits_the_configuration() -> anyhow::Result<()> {
             (key.to_owned(), default.to_owned())
         })
         .collect();
-    let config = Config::from_sources(None, environment)?;
+    let config = Config::from_sources(None, &environment)?;
     assert_eq!((config.database.host.as_str(), config.database.port), ("mysql", 3306));
-    assert_eq!(config.database.name, Config::from_sources(None, std::collections::HashMap::new())?.database.name);
+    assert_eq!(config.database.name, Config::from_sources(None, &std::collections::HashMap::new())?.database.name);
     assert_eq!(config.kafka.brokers, "kafka:19092");
     assert_eq!(config.server.host, "0.0.0.0", "within a container loopback is nobody's");
     let published = |line: &&str| line.trim().starts_with("ports: ");

@@ -62,7 +62,7 @@ async fn with_kafka_away_writes_go_on_and_the_backlog_drains() -> anyhow::Result
     println!("drained {:?} after Kafka was back", start.elapsed());
     let story = verify::consistent(&stack).await?;
     assert_eq!(story.users.len(), posted + 1);
-    assert_eq!(socket.frame().await?["data"]["name"], "During", "a socket that stayed open missed nothing");
+    assert_eq!(socket.event().await?["data"]["name"], "During", "a socket that stayed open missed nothing");
 
     worker.stop().await?;
     api.stop().await?;

@@ -1,5 +1,7 @@
 //! The integration tests: everything through the front door, on the real servers.
 
+#![expect(clippy::print_stdout, reason = "seeds and measurements are reported")]
+
 mod cache;
 mod crash_of_the_api;
 mod crash_of_the_worker;

@@ -70,7 +70,6 @@ impl Client {
         Ok(self.request(Method::GET, path).send().await?.status().as_u16())
     }
 
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }

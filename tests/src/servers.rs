@@ -22,7 +22,7 @@ impl Servers {
         let printed = this.run(&["env"]).await?;
         let environment = printed.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
         let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let addresses = Config::from_sources(None, environment)?;
+        let addresses = Config::from_sources(None, &environment)?;
         for server in servers {
             match *server {
                 "mysql" => {

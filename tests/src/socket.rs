@@ -40,6 +40,16 @@ impl Socket {
         }
     }
 
+    /// The next event, past any heartbeat.
+    pub async fn event(&mut self) -> anyhow::Result<Value> {
+        loop {
+            let frame = self.frame().await?;
+            if frame["type"] != "heartbeat" {
+                return Ok(frame);
+            }
+        }
+    }
+
     /// Waits until the server closes, and answers with the code.
     pub async fn closed(&mut self) -> anyhow::Result<u16> {
         loop {

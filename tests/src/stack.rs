@@ -25,7 +25,8 @@ pub struct Stack {
 fn listen(config: &Config) {
     static TELEMETRY: Once = Once::new();
     TELEMETRY.call_once(|| {
-        let settings = Telemetry { log_filter: "warn,librdkafka=off".to_owned(), ..config.telemetry.clone() };
+        let settings =
+            Telemetry { log_filter: "warn,rdkafka=off,librdkafka=off".to_owned(), ..config.telemetry.clone() };
         match telemetry::init(&settings, "test.log") {
             // It must outlive every test of the process.
             Ok(guard) => std::mem::forget(guard),

@@ -115,15 +115,13 @@ impl Relay {
             return Ok(false);
         }
         self.invalidate(&batch).await;
-        let published = publisher.publish(batch, &self.authority, &self.lifecycle).await;
-        self.acknowledged = published.acknowledged;
-        match published.failure {
-            Some(failure) => Err(failure.into()),
-            None => {
-                self.delete_acknowledged(connection).await?;
-                Ok(true)
-            }
+        let outcome = publisher.publish(batch, &self.authority, &self.lifecycle).await;
+        self.acknowledged = outcome.acknowledged;
+        if let Some(failure) = outcome.failure {
+            return Err(failure.into());
         }
+        self.delete_acknowledged(connection).await?;
+        Ok(true)
     }
 
     async fn delete_acknowledged(&mut self, connection: &mut MySqlConnection) -> Result<(), RelayError> {

@@ -134,7 +134,7 @@ impl<E: Resource + ParseFromJSON> Crud<E> {
     #[oai(path = "/:id", method = "get")]
     async fn get(&self, id: Path<String>) -> Result<Found<E>, Problem> {
         let found = self.repository.get(&known(&id.0)?).await?;
-        Ok(found.map(shown).ok_or_else(|| Problem::new(Code::NotFound))?)
+        found.map(shown).ok_or_else(|| Problem::new(Code::NotFound))
     }
 
     /// Replace

@@ -57,6 +57,7 @@ enum Probe {
     No,
 }
 
+#[expect(clippy::unused_async, reason = "the framework awaits every handler")]
 #[OpenApi(tag = "ApiTags::Health")]
 impl HealthRoutes {
     /// How the service and its stores are

@@ -71,7 +71,11 @@ impl Sockets {
 }
 
 #[handler]
-pub(crate) fn connect(request: &Request, socket: WebSocket, sockets: Data<&Sockets>) -> Result<Response, Problem> {
+pub(crate) fn connect(
+    request: &Request,
+    socket: WebSocket,
+    Data(sockets): Data<&Sockets>,
+) -> Result<Response, Problem> {
     let query = request.params::<HashMap<String, String>>().unwrap_or_default();
     let user = parameter(&query, "user_id")?;
     parameter(&query, "client_id")?;

@@ -162,7 +162,7 @@ impl Config {
         within("redis.connect_timeout_ms", self.redis.connect_timeout_ms, 1, 10_000)?;
         named("kafka.topic", &self.kafka.topic, "._-")?;
         named("kafka.group_prefix", &self.kafka.group_prefix, "._-")?;
-        if self.kafka.partitions == 0 || LANES % self.kafka.partitions != 0 {
+        if self.kafka.partitions == 0 || !LANES.is_multiple_of(self.kafka.partitions) {
             return refuse("kafka.partitions", format!("{} does not divide the {LANES} lanes", self.kafka.partitions));
         }
         within("kafka.replication_factor", self.kafka.replication_factor.into(), 1, 15)?;

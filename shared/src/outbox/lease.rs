@@ -35,9 +35,9 @@ impl Lease {
         .rows_affected();
         let all = matched == u64::from(LANES);
         if all {
-            transaction.commit().await?
+            transaction.commit().await?;
         } else {
-            transaction.rollback().await?
+            transaction.rollback().await?;
         }
         Ok(all)
     }

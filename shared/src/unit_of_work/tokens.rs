@@ -33,7 +33,7 @@ impl Tokens {
     }
 
     /// Takes what has arrived and gives up on the rest.
-    pub(crate) async fn close(mut self) -> Self {
+    pub(crate) fn close(mut self) -> Self {
         for (key, mut request) in self.requested.drain() {
             match (&mut request).now_or_never() {
                 Some(Ok(Ok(token))) => {

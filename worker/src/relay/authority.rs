@@ -116,7 +116,7 @@ impl State {
                 if !self.holds() {
                     tracing::info!(worker = self.lease.worker, "the outbox lease is held by this worker");
                 }
-                let authority = self.lease.duration - self.lease.duration / MARGIN_DIVISOR;
+                let authority = self.lease.duration / MARGIN_DIVISOR * (MARGIN_DIVISOR - 1);
                 let authority_ms = u64::try_from(authority.as_millis()).unwrap_or(u64::MAX);
                 self.until_ms.store(before_ms.saturating_add(authority_ms), Ordering::Release);
                 self.gained.notify_waiters();

@@ -17,11 +17,15 @@ use shared::{
     telemetry::one_line,
 };
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::Authority;
 
 /// At a stop: how long what is in flight may take to be acknowledged. What is not will be published again.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// So often it is said that acknowledgements do not come.
+const SLOW: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Error)]
 pub(super) enum PublishError {
@@ -40,6 +44,9 @@ pub(super) enum PublishError {
     #[error("stopped before everything was acknowledged")]
     Stopped,
 }
+
+/// What a delivery ends with; the outer error where its producer was dropped.
+type Delivered = <DeliveryFuture as Future>::Output;
 
 /// What became of a batch. What is in neither may be on Kafka or not.
 pub(super) struct Published {
@@ -78,44 +85,55 @@ impl Publisher {
     pub(super) async fn publish(&self, rows: Vec<Pending>, authority: &Authority, lifecycle: &Lifecycle) -> Published {
         let mut deliveries = FuturesOrdered::new();
         let mut failure = None;
-        for row in &rows {
+        for row in rows {
             // A worker that slept past its lease must not publish beside the next one.
-            let enqueued = if authority.holds() { self.enqueue(row) } else { Err(PublishError::LeaseLost) };
+            let enqueued = if authority.holds() { self.enqueue(&row) } else { Err(PublishError::LeaseLost) };
             match enqueued {
-                Ok(delivery) => deliveries.push_back(delivery),
+                Ok(delivery) => deliveries.push_back(async move { (row, delivery.await) }),
                 Err(error) => {
                     failure = Some(error);
                     break;
                 }
             }
         }
-        let stop_grace_over = async {
-            lifecycle.stopped().await;
-            #[expect(clippy::disallowed_methods, reason = "it counts from the stop on")]
-            tokio::time::sleep(STOP_GRACE).await;
+        let mut acknowledged = Vec::with_capacity(deliveries.len());
+        let ended = tokio::select! {
+            ended = Self::await_each(deliveries, &mut acknowledged) => ended,
+            () = authority.lost() => Err(PublishError::LeaseLost),
+            () = stop_grace_over(lifecycle) => Err(PublishError::Stopped),
         };
-        tokio::pin!(stop_grace_over);
-        let mut acknowledged = Vec::with_capacity(rows.len());
-        for row in rows {
-            let ended = tokio::select! {
-                ended = deliveries.next() => ended,
-                () = authority.lost() => { failure.get_or_insert(PublishError::LeaseLost); break }
-                () = &mut stop_grace_over => { failure.get_or_insert(PublishError::Stopped); break }
+        Published { acknowledged, failure: failure.or(ended.err()) }
+    }
+
+    /// Awaits all, also after a failure: what else was acknowledged need not be published again.
+    async fn await_each(
+        mut deliveries: FuturesOrdered<impl Future<Output = (Pending, Delivered)>>,
+        acknowledged: &mut Vec<Pending>,
+    ) -> Result<(), PublishError> {
+        let mut ended = Ok(());
+        let mut slow = tokio::time::interval_at(Instant::now() + SLOW, SLOW);
+        loop {
+            let (row, delivered) = tokio::select! {
+                delivery = deliveries.next() => match delivery {
+                    Some(delivery) => delivery,
+                    None => return ended,
+                },
+                _ = slow.tick() => {
+                    tracing::warn!(events = deliveries.len(), "waiting for Kafka to acknowledge");
+                    continue;
+                }
             };
-            match ended {
-                None => break,
-                Some(Ok(Ok(_))) => acknowledged.push(row),
-                Some(Ok(Err((source, _)))) => {
-                    failure.get_or_insert(PublishError::Unacknowledged { event_id: row.event_id, source });
+            let source = match delivered {
+                Ok(Ok(_)) => {
+                    acknowledged.push(row);
+                    continue;
                 }
+                Ok(Err((source, _))) => source,
                 // The producer was dropped beneath it, which nobody does.
-                Some(Err(_)) => {
-                    let source = KafkaError::Canceled;
-                    failure.get_or_insert(PublishError::Unacknowledged { event_id: row.event_id, source });
-                }
-            }
+                Err(_) => KafkaError::Canceled,
+            };
+            ended = ended.and(Err(PublishError::Unacknowledged { event_id: row.event_id, source }));
         }
-        Published { acknowledged, failure }
     }
 
     fn enqueue(&self, row: &Pending) -> Result<DeliveryFuture, PublishError> {
@@ -148,4 +166,10 @@ impl Publisher {
             tracing::warn!(error = one_line(&error), "closing the producer failed");
         }
     }
+}
+
+async fn stop_grace_over(lifecycle: &Lifecycle) {
+    lifecycle.stopped().await;
+    #[expect(clippy::disallowed_methods, reason = "it counts from the stop on")]
+    tokio::time::sleep(STOP_GRACE).await;
 }
