@@ -11,6 +11,7 @@ mod input;
 mod life;
 mod load;
 mod sockets;
+mod tour;
 mod users;
 mod way_of_a_change;
 mod workers;

@@ -20,6 +20,7 @@ pub struct Plan {
     pub seed: u64,
     pub writers: usize,
     pub users: usize,
+    /// That are answered 2xx, all writers together.
     pub changes: usize,
 }
 
@@ -37,7 +38,7 @@ struct Told {
 }
 
 impl Progress {
-    /// How many changes were answered.
+    /// How many changes were answered 2xx.
     #[must_use]
     pub fn done(&self) -> usize {
         self.0.done.load(Ordering::Relaxed)
@@ -76,9 +77,12 @@ pub async fn write(client: &Client, plan: Plan, progress: &Progress) -> anyhow::
         let mut random = StdRng::seed_from_u64(plan.seed + writer as u64);
         let (client, progress) = (client.clone(), progress.clone());
         async move {
-            for _ in 0..plan.changes / plan.writers {
-                if !change_one(&client, &mut random, plan.users, &progress).await? {
-                    break;
+            let mut remaining = plan.changes / plan.writers;
+            while remaining > 0 {
+                match change_one(&client, &mut random, plan.users, &progress).await? {
+                    Outcome::Changed => remaining -= 1,
+                    Outcome::Refused => {}
+                    Outcome::ApiGone => break,
                 }
             }
             anyhow::Ok(())
@@ -87,8 +91,20 @@ pub async fn write(client: &Client, plan: Plan, progress: &Progress) -> anyhow::
     futures_util::future::try_join_all(writers).await.map(|_| ())
 }
 
-/// Makes one change at random. False where the API is gone.
-async fn change_one(client: &Client, random: &mut StdRng, users: usize, progress: &Progress) -> anyhow::Result<bool> {
+enum Outcome {
+    Changed,
+    /// It was gone already, or there already.
+    Refused,
+    ApiGone,
+}
+
+/// Makes one change at random.
+async fn change_one(
+    client: &Client,
+    random: &mut StdRng,
+    users: usize,
+    progress: &Progress,
+) -> anyhow::Result<Outcome> {
     let id = format!("u{}", random.random_range(0..users));
     let path = format!("/api/v1/users/{id}");
     let name = format!("Name {}", random.random::<u32>());
@@ -99,17 +115,18 @@ async fn change_one(client: &Client, random: &mut StdRng, users: usize, progress
         _ => client.post("/api/v1/users", &json!({ "id": id, "email": "test@example.com", "name": name })).await,
     };
     match answered {
-        Ok(answer) if answer.status.is_success() => progress.note(&id, answer.version()),
-        // It is gone already, or there already.
-        Ok(answer) if matches!(answer.status.as_u16(), 404 | 409) => progress.note(&id, 0),
+        Ok(answer) if answer.status.is_success() => {
+            progress.note(&id, answer.version());
+            Ok(Outcome::Changed)
+        }
+        Ok(answer) if matches!(answer.status.as_u16(), 404 | 409) => Ok(Outcome::Refused),
         Ok(answer) => bail!("{answer:?}"),
         Err(error) => {
             let refused = error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect);
             if !refused {
                 progress.0.cut.fetch_add(1, Ordering::Relaxed);
             }
-            return Ok(false);
+            Ok(Outcome::ApiGone)
         }
     }
-    Ok(true)
 }

@@ -1,0 +1,54 @@
+# Every recipe is a line; what there is to know is in scripts/.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## build, bring the servers, the API, the worker and demo data
+	@scripts/up
+
+down: ## stop everything, keep the data
+	@scripts/down
+
+reset: ## stop everything and throw the data away
+	@scripts/down --reset
+
+status: ## what runs, and where
+	@scripts/status
+
+logs: ## follow the logs of the API and the worker
+	@tail -F logs/*.log
+
+build: ## build everything
+	@scripts/require build
+	cargo build --workspace --bins --locked
+
+test: ## everything that CI checks: lint, test-unit, test-integration
+	@scripts/test
+
+test-unit: ## the tests that need no server
+	@scripts/require build
+	cargo test --workspace --lib --bins --locked --no-fail-fast
+
+test-integration: ## the tests on real servers, an instance of their own
+	@scripts/test-integration
+
+lint: ## formatting, clippy, licences and sources of dependencies, shellcheck
+	@scripts/lint
+
+fmt: ## format the code
+	cargo fmt
+
+shell: ## a shell with the clients (kafka-console-consumer, mysql, ...) and the addresses of the servers
+	@scripts/shell
+
+openapi: ## write docs/openapi.json
+	cargo run --quiet --locked --package sluice-api -- openapi >docs/openapi.json.new
+	mv docs/openapi.json.new docs/openapi.json
+
+bench-latency: ## how long after its commit a change is on Kafka
+	@scripts/test-integration --example latency
+
+.PHONY: help up down reset status logs build test test-unit test-integration lint fmt shell openapi bench-latency
