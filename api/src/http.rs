@@ -57,5 +57,5 @@ pub(crate) fn document(state: &State) -> serde_json::Result<Value> {
 fn service(state: &State) -> OpenApiService<impl OpenApi + use<>, ()> {
     let resources = (Crud::<User>::new(state.store.clone()), HealthRoutes::new(state.health.clone()));
     OpenApiService::new(resources, "Sluice", env!("CARGO_PKG_VERSION"))
-        .description("Users, products, orders and payments whose every change is announced exactly as it was stored.")
+        .description("Users whose every change is announced exactly as it was stored.")
 }

@@ -22,7 +22,9 @@ pub enum TelemetryError {
     #[error("configuration: telemetry.log_filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
     #[error("configuration: telemetry.log_directory: {0}")]
-    Directory(#[from] rolling::InitError),
+    Directory(#[from] std::io::Error),
+    #[error("configuration: telemetry.log_directory: {0}")]
+    File(#[from] rolling::InitError),
     #[error("logging was begun twice")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
@@ -48,6 +50,7 @@ pub fn init(settings: &Telemetry, file_name: &str) -> Result<TelemetryGuard, Tel
     let mut outputs = vec![lines(settings, std::io::stderr, colours)?];
     let mut file = None;
     if !settings.log_directory.is_empty() {
+        std::fs::create_dir_all(&settings.log_directory)?;
         let appender = rolling::Builder::new()
             .rotation(rolling::Rotation::DAILY)
             .filename_prefix(file_name)

@@ -112,8 +112,11 @@ mod tests {
     #[test]
     fn bson_holds_a_date() {
         let time = Timestamp::now();
-        let bson = mongodb::bson::serialize_to_bson(&time).unwrap();
-        assert!(bson.as_datetime().is_some());
-        assert_eq!(mongodb::bson::deserialize_from_bson::<Timestamp>(bson).unwrap(), time);
+        let document = mongodb::bson::serialize_to_vec(&std::collections::BTreeMap::from([("at", time)])).unwrap();
+        let dates: mongodb::bson::Document = mongodb::bson::deserialize_from_slice(&document).unwrap();
+        assert_eq!(dates.get_datetime("at").unwrap().timestamp_millis(), time.to_utc().timestamp_millis());
+        let back: std::collections::BTreeMap<String, Timestamp> =
+            mongodb::bson::deserialize_from_slice(&document).unwrap();
+        assert_eq!(back["at"], time);
     }
 }

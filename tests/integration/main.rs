@@ -6,6 +6,7 @@ mod cache;
 mod crash_of_the_api;
 mod crash_of_the_worker;
 mod documents;
+mod duplicates;
 mod faults;
 mod input;
 mod life;

@@ -2,7 +2,7 @@
 //!
 //! At least once: an effect may see a record again, also behind newer ones, and is guarded by version.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use rdkafka::{
     Message, Offset, TopicPartitionList,
@@ -22,6 +22,8 @@ use thiserror::Error;
 
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 const MOST_PAUSE: Duration = Duration::from_secs(2);
+/// While nothing comes, offsets that could not be committed are tried again so often.
+const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
 /// A record of the topic.
 pub(crate) struct Record {
@@ -63,7 +65,9 @@ pub(crate) trait Effect: Send + Sync + 'static {
 pub(crate) struct Group<E> {
     effect: E,
     topic: String,
-    consumer: StreamConsumer,
+    consumer: Arc<StreamConsumer>,
+    /// The next offset of each partition whose records are applied.
+    uncommitted: HashMap<i32, i64>,
     settings: Settings,
     lifecycle: Lifecycle,
 }
@@ -71,12 +75,13 @@ pub(crate) struct Group<E> {
 impl<E: Effect> Group<E> {
     pub(crate) fn new(effect: E, settings: Settings, kafka: &Kafka, lifecycle: Lifecycle) -> KafkaResult<Self> {
         let name = format!("{}-{}", kafka.group_prefix, E::NAME);
-        let consumer = kafka::consumer(kafka, &name)
+        let consumer: StreamConsumer = kafka::consumer(kafka, &name)
             .set("auto.offset.reset", "earliest")
             .set("session.timeout.ms", "6000")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .create()?;
-        Ok(Self { effect, topic: kafka.topic.clone(), consumer, settings, lifecycle })
+        let (topic, consumer) = (kafka.topic.clone(), Arc::new(consumer));
+        Ok(Self { effect, topic, consumer, uncommitted: HashMap::new(), settings, lifecycle })
     }
 
     /// Consumes until the process stops; whatever fails is tried again.
@@ -90,18 +95,25 @@ impl<E: Effect> Group<E> {
 
     async fn consume(&mut self) -> Result<(), GroupError> {
         let lifecycle = self.lifecycle.clone();
-        while let Some(first) = lifecycle.unless_stopped(self.consumer.recv()).await {
-            // From here to the commit nothing is given up in the middle: an offset that is passed is of a record that
-            // is applied.
-            let mut batch = Batch::default();
-            self.take(first, &mut batch).await?;
-            self.fill(&mut batch).await?;
-            if !self.apply(&batch.records).await {
-                break;
+        loop {
+            let received = tokio::time::timeout(COMMIT_RETRY, self.consumer.recv());
+            match lifecycle.unless_stopped(received).await {
+                None => return Ok(()),
+                Some(Err(_)) => self.commit().await,
+                Some(Ok(first)) => {
+                    // From here to the commit nothing is given up in the middle: an offset that is passed is of a
+                    // record that is applied.
+                    let mut batch = Batch::default();
+                    self.take(first, &mut batch).await?;
+                    self.fill(&mut batch).await?;
+                    if !self.apply(&batch.records).await {
+                        return Ok(());
+                    }
+                    self.uncommitted.extend(batch.next_offsets);
+                    self.commit().await;
+                }
             }
-            self.commit(&batch);
         }
-        Ok(())
     }
 
     /// Takes what else comes within the batch's size and time.
@@ -171,20 +183,31 @@ impl<E: Effect> Group<E> {
         true
     }
 
-    /// Not awaited: a commit that is lost means that records are seen again.
-    fn commit(&self, batch: &Batch) {
-        let mut offsets = TopicPartitionList::new();
-        let committed = batch
-            .next_offsets
-            .iter()
-            .try_for_each(|(partition, next)| {
-                offsets.add_partition_offset(&self.topic, *partition, Offset::Offset(*next))
-            })
-            .and_then(|()| self.consumer.commit(&offsets, CommitMode::Async));
-        if let Err(error) = committed {
-            tracing::warn!(group = E::NAME, error = one_line(&error), "offsets were not committed");
+    /// Commits what is applied. What the broker does not take, as during a rebalance, is tried again later.
+    async fn commit(&mut self) {
+        if self.uncommitted.is_empty() {
+            return;
+        }
+        let (consumer, topic, offsets) = (self.consumer.clone(), self.topic.clone(), self.uncommitted.clone());
+        // It asks the broker, which must not hold up the runtime's threads.
+        let committed = tokio::task::spawn_blocking(move || commit(&consumer, &topic, &offsets)).await;
+        match committed.unwrap_or(Err(KafkaError::Canceled)) {
+            Ok(()) => self.uncommitted.clear(),
+            Err(error) => tracing::info!(group = E::NAME, error = one_line(&error), "offsets are not committed yet"),
         }
     }
+}
+
+/// Only of partitions that are still this member's: the next owner of another may be further already.
+fn commit(consumer: &StreamConsumer, topic: &str, offsets: &HashMap<i32, i64>) -> KafkaResult<()> {
+    let assigned = consumer.assignment()?;
+    let mut list = TopicPartitionList::new();
+    for (partition, next) in offsets {
+        if assigned.find_partition(topic, *partition).is_some() {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
+        }
+    }
+    if list.count() == 0 { Ok(()) } else { consumer.commit(&list, CommitMode::Sync) }
 }
 
 /// Whether it says of itself that it is one of ours, in whatever form.

@@ -63,7 +63,8 @@ fn fields(event: &Event) -> Result<Document, DocumentError> {
 
 fn fields_of<E: Entity + DeserializeOwned>(event: &Event) -> Result<Document, DocumentError> {
     let entity: E = serde_json::from_str(event.data.get())?;
-    Ok(bson::serialize_to_document(&entity)?)
+    // Raw, as only that serializer is not for people: dates stay dates.
+    Ok(bson::serialize_to_raw_document_buf(&entity)?.try_into()?)
 }
 
 fn date(time: Timestamp) -> DateTime {
