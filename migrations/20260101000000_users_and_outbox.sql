@@ -1,13 +1,14 @@
 -- Users, the outbox with its lanes, and what is pinned for the life of the database.
+-- As every migration, it can be done again from its beginning.
 
-CREATE TABLE settings (
+CREATE TABLE IF NOT EXISTS settings (
     name  VARCHAR(64)     NOT NULL PRIMARY KEY,
     value BIGINT UNSIGNED NOT NULL
 ) COLLATE utf8mb4_0900_bin;
 
-INSERT INTO settings (name, value) VALUES ('lanes', 64);
+INSERT IGNORE INTO settings (name, value) VALUES ('lanes', 64);
 
-CREATE TABLE users (
+CREATE TABLE IF NOT EXISTS users (
     id         VARCHAR(64)     NOT NULL PRIMARY KEY,
     email      VARCHAR(254)    NOT NULL,
     name       VARCHAR(200)    NOT NULL,
@@ -19,7 +20,7 @@ CREATE TABLE users (
 ) COLLATE utf8mb4_0900_bin;
 
 -- The last version of what was deleted. Never purged: a new life of an id goes on counting from it.
-CREATE TABLE retired_ids (
+CREATE TABLE IF NOT EXISTS retired_ids (
     kind    VARCHAR(16)     NOT NULL,
     id      VARCHAR(64)     NOT NULL,
     version BIGINT UNSIGNED NOT NULL,
@@ -27,7 +28,7 @@ CREATE TABLE retired_ids (
 ) COLLATE utf8mb4_0900_bin;
 
 -- One B-tree a lane: its deletes lie together. No secondary index, no status: a row is pending until it is gone.
-CREATE TABLE outbox_events (
+CREATE TABLE IF NOT EXISTS outbox_events (
     id            BIGINT UNSIGNED   NOT NULL AUTO_INCREMENT,
     lane          SMALLINT UNSIGNED NOT NULL,
     event_id      BINARY(16)        NOT NULL,
@@ -43,7 +44,7 @@ CREATE TABLE outbox_events (
     PRIMARY KEY (id, lane)
 ) COLLATE utf8mb4_0900_bin PARTITION BY HASH (lane) PARTITIONS 64;
 
-CREATE TABLE outbox_lanes (
+CREATE TABLE IF NOT EXISTS outbox_lanes (
     lane         SMALLINT UNSIGNED NOT NULL PRIMARY KEY,
     owner        VARCHAR(64),
     epoch        BIGINT UNSIGNED   NOT NULL DEFAULT 0,
@@ -52,18 +53,18 @@ CREATE TABLE outbox_lanes (
     pause_reason VARCHAR(200)
 ) COLLATE utf8mb4_0900_bin;
 
-INSERT INTO outbox_lanes (lane)
+INSERT IGNORE INTO outbox_lanes (lane)
 WITH RECURSIVE lanes (lane) AS (SELECT 0 UNION ALL SELECT lane + 1 FROM lanes WHERE lane < 63)
 SELECT lane FROM lanes;
 
-CREATE TABLE outbox_workers (
+CREATE TABLE IF NOT EXISTS outbox_workers (
     worker   VARCHAR(64) NOT NULL PRIMARY KEY,
     seen_at  DATETIME(6) NOT NULL,
     draining BOOLEAN     NOT NULL DEFAULT FALSE
 ) COLLATE utf8mb4_0900_bin;
 
 -- Events that Kafka will not take (poison), and those of the same entity behind them (blocked).
-CREATE TABLE outbox_parked (
+CREATE TABLE IF NOT EXISTS outbox_parked (
     id            BIGINT UNSIGNED   NOT NULL,
     lane          SMALLINT UNSIGNED NOT NULL,
     event_id      BINARY(16)        NOT NULL PRIMARY KEY,
@@ -86,7 +87,7 @@ CREATE TABLE outbox_parked (
 ) COLLATE utf8mb4_0900_bin;
 
 -- What an operator did to the outbox, and why.
-CREATE TABLE operator_log (
+CREATE TABLE IF NOT EXISTS operator_log (
     id      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     action  VARCHAR(32)     NOT NULL,
     subject VARCHAR(200)    NOT NULL,

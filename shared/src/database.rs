@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use sqlx::{
     Connection, Executor, MySqlConnection, MySqlPool,
+    migrate::Migrate,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 use thiserror::Error;
@@ -97,19 +98,33 @@ pub enum MigrateError {
     Create(#[source] sqlx::Error),
     #[error("MySQL could not be reached")]
     Connect(#[source] sqlx::Error),
+    #[error("the migrations of {MIGRATIONS_TABLE} could not be looked at")]
+    Look(#[source] sqlx::Error),
     #[error("a migration failed")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error(transparent)]
     Pinned(#[from] PinnedError),
 }
 
-/// Brings the schema up to date. Two at a time are safe: the migrator takes a lock in MySQL.
+/// The migrator's own.
+const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
+
+/// Brings the schema up to date, also where an earlier attempt was cut off. Two at a time are safe: the second waits.
 pub async fn migrate(settings: &config::Database, create_database: bool) -> Result<(), MigrateError> {
     if create_database {
         create(settings).await.map_err(MigrateError::Create)?;
     }
     let mut connection = connection(settings).await.map_err(MigrateError::Connect)?;
+    // The migrator takes the same lock once more, as MySQL allows a session.
+    connection.lock().await?;
+    connection.ensure_migrations_table(MIGRATIONS_TABLE).await?;
+    // Under the lock, what did not succeed was cut off: migrations can be done again from their beginning.
+    sqlx::query("DELETE FROM _sqlx_migrations WHERE success = FALSE")
+        .execute(&mut connection)
+        .await
+        .map_err(MigrateError::Look)?;
     MIGRATIONS.run(&mut connection).await?;
+    connection.unlock().await?;
     check_pinned(&mut connection).await?;
     Ok(())
 }

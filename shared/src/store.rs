@@ -79,7 +79,8 @@ impl Store {
         &self.pool
     }
 
-    /// Begins, applies, commits, all but the commit within the transaction's time; does the whole again after a deadlock; afterwards tells the cache and rings the bell.
+    /// Begins, applies, commits, all but the commit within the transaction's time; does the whole again after a
+    /// deadlock; afterwards tells the cache and rings the bell.
     ///
     /// Runs to its end also when the caller stops waiting: a commit is never left without what follows it.
     pub async fn transact<C: Change<Output: 'static, Error: 'static> + 'static>(

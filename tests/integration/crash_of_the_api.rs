@@ -10,17 +10,9 @@ use harness::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use worker::app::Role;
 
-const ROUNDS: usize = 5;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn five_kills_leave_no_change_without_its_event() -> anyhow::Result<()> {
-    let mut rounds = 0;
-    while rounds < ROUNDS {
-        if round(rand::random()).await? {
-            rounds += 1;
-        }
-    }
-    Ok(())
+    wait::rounds(5, round).await
 }
 
 /// False where the kill cut no request, which proves nothing.

@@ -12,17 +12,9 @@ use harness::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use worker::app::Role;
 
-const ROUNDS: usize = 5;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn five_kills_at_random_moments_lose_nothing() -> anyhow::Result<()> {
-    let mut rounds = 0;
-    while rounds < ROUNDS {
-        if round(rand::random()).await? {
-            rounds += 1;
-        }
-    }
-    Ok(())
+    wait::rounds(5, round).await
 }
 
 /// False where the kill met an idle relay, which proves nothing.

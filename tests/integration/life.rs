@@ -123,3 +123,24 @@ async fn sigterm_loses_nothing() -> anyhow::Result<()> {
     worker.terminate().await?;
     stack.finish().await
 }
+
+/// `migrate` killed half way: the next one finishes it. Two at a time: one waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_was_cut_off_is_done_again() -> anyhow::Result<()> {
+    let stack = Stack::new().await?;
+    let mut connection = stack.mysql().await?;
+    // As the kill leaves it: some statements done, the record without success.
+    for statement in
+        ["DROP TABLE operator_log", "DROP TABLE retired_ids", "UPDATE _sqlx_migrations SET success = FALSE"]
+    {
+        sqlx::query(statement).execute(&mut connection).await?;
+    }
+    let migrate = || shared::database::migrate(&stack.config.database, true);
+    let (first, second) = tokio::join!(migrate(), migrate());
+    first?;
+    second?;
+    let lanes: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM outbox_lanes").fetch_one(&mut connection).await?;
+    assert_eq!(lanes, 64);
+    sqlx::query("SELECT id FROM retired_ids").fetch_all(&mut connection).await?;
+    stack.finish().await
+}

@@ -28,7 +28,7 @@ async fn a_socket_hears_its_user_and_nobody_else() -> anyhow::Result<()> {
     client.put("/api/v1/users/other", &json!({ "email": "a@b.example", "name": "Other" })).await?;
     for socket in [&mut own, &mut second] {
         for number in 0..20 {
-            let frame = socket.frame().await?;
+            let frame = socket.event().await?;
             assert_eq!((&frame["type"], &frame["entityversion"]), (&json!("user_updated"), &json!(number + 2)));
             assert_eq!(
                 (&frame["entityid"], &frame["data"]["name"]),
@@ -36,10 +36,10 @@ async fn a_socket_hears_its_user_and_nobody_else() -> anyhow::Result<()> {
             );
         }
     }
-    let frame = others.frame().await?;
+    let frame = others.event().await?;
     assert_eq!((&frame["type"], &frame["entityid"]), (&json!("user_updated"), &json!("other")));
     // What was published is delivered: the other's frame came after all of these.
-    assert!(own.is_silent_for(Duration::from_millis(300)).await);
+    assert!(own.hears_nothing_for(Duration::from_millis(300)).await);
 
     api.stop().await?;
     assert_eq!(own.closed().await?, 1001, "a process that stops says so");

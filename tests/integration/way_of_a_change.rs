@@ -25,7 +25,7 @@ async fn a_change_arrives_everywhere() -> anyhow::Result<()> {
     client.delete("/api/v1/users/ann").await?;
     client.post(USERS, &user("ann")).await?;
 
-    let frames = [socket.frame().await?, socket.frame().await?, socket.frame().await?, socket.frame().await?];
+    let frames = [socket.event().await?, socket.event().await?, socket.event().await?, socket.event().await?];
     let told: Vec<_> = frames.iter().map(|frame| (&frame["type"], &frame["entityversion"])).collect();
     let expected = [("user_created", 1), ("user_updated", 2), ("user_deleted", 3), ("user_created", 4)];
     assert_eq!(

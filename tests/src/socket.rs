@@ -62,8 +62,8 @@ impl Socket {
         }
     }
 
-    /// Whether nothing more comes for so long.
-    pub async fn is_silent_for(&mut self, duration: Duration) -> bool {
-        tokio::time::timeout(duration, self.frame()).await.is_err()
+    /// Whether no event comes for so long.
+    pub async fn hears_nothing_for(&mut self, duration: Duration) -> bool {
+        tokio::time::timeout(duration, self.event()).await.is_err()
     }
 }

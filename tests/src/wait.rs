@@ -22,6 +22,17 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> anyhow::Result<O
     bail!("still not true after {DEADLINE:?}: {what}")
 }
 
+/// Does so many rounds that prove something, each with a seed of its own. A round answers whether it did.
+pub async fn rounds(count: usize, mut round: impl AsyncFnMut(u64) -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let mut proved = 0;
+    while proved < count {
+        if round(rand::random()).await? {
+            proved += 1;
+        }
+    }
+    Ok(())
+}
+
 /// For what takes a while by its nature, such as an outage of a given length. Not for luck.
 #[expect(clippy::disallowed_methods, reason = "tests have no lifecycle of their own")]
 pub async fn pause(duration: Duration) {

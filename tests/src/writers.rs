@@ -77,7 +77,7 @@ pub async fn write(client: &Client, plan: Plan, progress: &Progress) -> anyhow::
         let mut random = StdRng::seed_from_u64(plan.seed + writer as u64);
         let (client, progress) = (client.clone(), progress.clone());
         async move {
-            let mut remaining = plan.changes / plan.writers;
+            let mut remaining = plan.changes.div_ceil(plan.writers);
             while remaining > 0 {
                 match change_one(&client, &mut random, plan.users, &progress).await? {
                     Outcome::Changed => remaining -= 1,

@@ -17,13 +17,15 @@ use shared::{
     lifecycle::Lifecycle,
     telemetry::one_line,
 };
-
 use thiserror::Error;
 
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 const MOST_PAUSE: Duration = Duration::from_secs(2);
 /// While nothing comes, offsets that could not be committed are tried again so often.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
+
+/// More than so much payload is not gathered: one command of MongoDB holds 16 MiB.
+const MOST_BATCH_BYTES: usize = 4 << 20;
 
 /// A record of the topic.
 pub(crate) struct Record {
@@ -42,9 +44,6 @@ pub(crate) enum GroupError {
     #[error("the event at partition {partition}, offset {offset} is of a form that this binary does not know")]
     UnknownEvent { partition: i32, offset: i64, source: serde_json::Error },
 }
-
-/// More than so much payload is not gathered: one command of MongoDB holds 16 MiB.
-const MOST_BATCH_BYTES: usize = 4 << 20;
 
 #[derive(Default)]
 struct Batch {

@@ -75,8 +75,8 @@ impl Relay {
 
     /// Drains with one connection and one producer until either fails, the lease is lost or the process stops.
     async fn drain_while_authorised(&mut self) -> Result<(), RelayError> {
-        let publisher = Publisher::new(&self.config.kafka).await?;
         let mut connection = self.in_time(database::connection(&self.config.database)).await?;
+        let publisher = Publisher::new(&self.config.kafka).await?;
         let drained = self.drain_with(&mut connection, &publisher).await;
         // First of all: what it still holds must not be sent beside the next producer, of this worker or another.
         publisher.discard().await;
