@@ -7,6 +7,7 @@ use shared::{bell, lifecycle::Lifecycle, redis::Redis, telemetry::one_line};
 use tokio::sync::Notify;
 
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Begins to listen, in a task of its own. The answer is notified at each ring, and once at each connection, for
 /// what was rung before.
@@ -26,8 +27,12 @@ pub(super) fn listen(redis: Redis, prefix: &str, lifecycle: &Lifecycle) -> Arc<N
 
 /// Ends when the connection does.
 async fn hear(redis: &Redis, channel: &str, rung: &Notify) -> redis::RedisResult<()> {
-    let mut subscription = redis.client().get_async_pubsub().await?;
-    subscription.subscribe(channel).await?;
+    let subscribing = async {
+        let mut subscription = redis.client().get_async_pubsub().await?;
+        subscription.subscribe(channel).await?;
+        redis::RedisResult::Ok(subscription)
+    };
+    let mut subscription = tokio::time::timeout(CONNECT_LIMIT, subscribing).await.map_err(std::io::Error::from)??;
     rung.notify_one();
     let mut rings = subscription.on_message();
     while rings.next().await.is_some() {
