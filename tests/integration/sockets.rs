@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use harness::{socket::Socket, stack::Stack};
+use harness::{client::Client, socket::Socket, stack::Stack};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
+use shared::kafka;
 use worker::app::Role;
 
 use crate::{USERS, user};
@@ -75,4 +77,45 @@ async fn no_more_sockets_than_configured_and_dead_ones_are_closed() -> anyhow::R
         .await?;
     api.stop().await?;
     stack.finish().await
+}
+
+/// A client that does not read: its queue fills, it is closed with a code of its own, and nobody else waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_does_not_read_is_closed_and_delays_nobody() -> anyhow::Result<()> {
+    const FRAMES: usize = 400;
+    let mut stack = Stack::new().await?;
+    stack.config.notifications.queue_frames = 32;
+    let (api, client) = stack.start_api().await?;
+    let mut stalled = Socket::open(&client, "ann", "stalled").await?;
+    let mut reading = Socket::open(&client, "ann", "reading").await?;
+
+    let publishing = publish_large_events(&stack, &client, FRAMES);
+    let receiving = async {
+        for number in 0..FRAMES {
+            let frame = reading.event().await?;
+            assert_eq!(frame["entityversion"], json!(number + 1), "the socket that reads misses nothing");
+        }
+        anyhow::Ok(())
+    };
+    tokio::try_join!(publishing, receiving)?;
+    assert_eq!(stalled.closed().await?, 4008);
+    api.stop().await?;
+    stack.discard().await
+}
+
+/// Events of 64 KiB straight onto the topic, one after the other, more than the kernel buffers of a socket hold.
+async fn publish_large_events(stack: &Stack, client: &Client, count: usize) -> anyhow::Result<()> {
+    client.post(USERS, &user("ann")).await?;
+    let mut connection = stack.mysql().await?;
+    let stored: Vec<u8> = sqlx::query_scalar("SELECT payload FROM outbox_events").fetch_one(&mut connection).await?;
+    let mut event: serde_json::Value = serde_json::from_slice(&stored)?;
+    event["data"]["name"] = json!("x".repeat(64 * 1024));
+    let producer: FutureProducer = kafka::client(&stack.config.kafka).create()?;
+    for number in 0..count {
+        event["entityversion"] = json!(number + 1);
+        let payload = event.to_string();
+        let record = FutureRecord::to(&stack.config.kafka.topic).key("user:ann").payload(&payload).partition(0);
+        producer.send(record, Duration::from_secs(30)).await.map_err(|(error, _)| error)?;
+    }
+    Ok(())
 }

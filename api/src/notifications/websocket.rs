@@ -39,7 +39,7 @@ const MOST_UNANSWERED_PINGS: u8 = 2;
 /// Of a message from a client; also the size of a socket's buffers, which by default are 128 KiB each.
 const MOST_INBOUND_BYTES: usize = 4 * 1024;
 /// How long a close frame may take to a client that does not read.
-const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What all sockets of the process share.
 #[derive(Clone)]
