@@ -52,14 +52,16 @@ impl Socket {
 
     /// Waits until the server closes, and answers with the code.
     pub async fn closed(&mut self) -> anyhow::Result<u16> {
-        loop {
-            let message = tokio::time::timeout(wait::DEADLINE, self.stream.next()).await?;
-            match message {
-                Some(Ok(Message::Close(Some(frame)))) => return Ok(frame.code.into()),
-                Some(Ok(_)) => {}
-                other => bail!("the socket ended without a code: {other:?}"),
+        let closing = async {
+            loop {
+                match self.stream.next().await {
+                    Some(Ok(Message::Close(Some(frame)))) => return Ok(frame.code.into()),
+                    Some(Ok(_)) => {}
+                    other => bail!("the socket ended without a code: {other:?}"),
+                }
             }
-        }
+        };
+        tokio::time::timeout(wait::DEADLINE, closing).await.context("the server did not close")?
     }
 
     /// Whether no event comes for so long.
