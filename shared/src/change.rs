@@ -6,6 +6,7 @@ use crate::{
     entity::{Entity, Id, Version},
     store::Change,
     unit_of_work::{UnitOfWork, WriteError},
+    violation::Violation,
 };
 
 /// Why a change was refused. Nothing is stored then.
@@ -15,58 +16,160 @@ pub enum ChangeError {
     NotFound,
     #[error("the entity is at version {current}")]
     VersionMismatch { current: Version },
+    /// A change that must not overwrite what it has not seen names no version.
+    #[error("the change needs the version that is to be changed")]
+    VersionRequired,
+    /// What was sent does not fit what is stored.
+    #[error("the change breaks rules")]
+    Invalid(Vec<Violation>),
+    #[error("from {from} there is no step to {to}")]
+    IllegalTransition { from: String, to: String, allowed: Vec<String> },
+    /// Each where in the body it was asked for.
+    #[error("there is not enough stock")]
+    InsufficientStock(Vec<Violation>),
+    #[error("the order is cancelled")]
+    OrderClosed,
+    #[error("with the status {status} it cannot be deleted")]
+    NotDeletable { status: String },
+    /// Of several that were to be created, this one.
+    #[error("the item {index} was refused")]
+    Item { index: usize, source: WriteError },
     #[error(transparent)]
     Write(#[from] WriteError),
 }
 
-/// Stores a new entity.
-pub struct Create<E>(pub E);
+impl ChangeError {
+    #[must_use]
+    pub fn invalid(pointer: &str, code: &str, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![Violation::at(pointer, code, detail.into())])
+    }
+}
+
+/// What clients may do to an entity, and the changes by which it is done.
+pub trait Managed: Entity {
+    /// What creates an entity, and replaces one: everything that a client decides.
+    type New: Clone + Send + Sync + 'static;
+    /// What changes one: only the members that change.
+    type Changes: Clone + Send + Sync + 'static;
+    /// Creates several, all or none.
+    type Create: Change<Output = Vec<Self>, Error = ChangeError> + 'static;
+    type Edit: Change<Output = Self, Error = ChangeError> + 'static;
+    type Delete: Change<Output = (), Error = ChangeError> + 'static;
+
+    /// The id that a client brings, if it does.
+    fn brought_id(new: &Self::New) -> Option<&Id>;
+    fn set_id(new: &mut Self::New, id: Id);
+
+    /// # Errors
+    /// What is wrong with the items, whatever is stored; the pointers begin with `/items/0`.
+    fn create(items: Vec<Self::New>, rules: Rules) -> Result<Self::Create, Vec<Violation>>;
+
+    /// # Errors
+    /// What is wrong with what is wanted, whatever is stored.
+    fn edit(target: Target, wanted: Wanted<Self>, rules: Rules) -> Result<Self::Edit, Vec<Violation>>;
+
+    fn delete(target: Target) -> Self::Delete;
+}
+
+/// Rules that the configuration decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// No two users share an address.
+    pub unique_email: bool,
+    /// A change must name the version that it changes.
+    pub require_version: bool,
+}
+
+/// Which entity is to be changed.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub id: Id,
+    /// Where it is given: no other version than this one is changed.
+    pub expected: Option<Version>,
+}
+
+impl Target {
+    /// Reads the entity and holds its row until the transaction ends.
+    ///
+    /// # Errors
+    /// If it is not there, or at another version than expected.
+    pub async fn lock<E: Entity>(&self, work: &mut UnitOfWork) -> Result<E, ChangeError> {
+        let entity: E = work.lock(&self.id).await?.ok_or(ChangeError::NotFound)?;
+        match self.expected {
+            Some(expected) if expected != entity.version() => {
+                Err(ChangeError::VersionMismatch { current: entity.version() })
+            }
+            _ => Ok(entity),
+        }
+    }
+}
+
+/// What an entity is to become.
+#[derive(Clone)]
+pub enum Wanted<E: Managed> {
+    /// Everything that a client decides (PUT).
+    Replacement(E::New),
+    /// Only the members that change (PATCH, RFC 7396).
+    Changes(E::Changes),
+}
+
+/// Stores new entities, all or none.
+pub struct Create<E>(pub Vec<E>);
 
 impl<E: Entity> Change for Create<E> {
-    type Output = E;
+    type Output = Vec<E>;
     type Error = ChangeError;
 
-    async fn apply(&self, work: &mut UnitOfWork) -> Result<E, ChangeError> {
-        Ok(work.create(self.0.clone()).await?)
+    async fn apply(&self, work: &mut UnitOfWork) -> Result<Vec<E>, ChangeError> {
+        work.create_many(self.0.clone()).await
+    }
+}
+
+/// An entity whose edits concern nothing but its own row.
+pub trait Amend: Managed {
+    /// Takes over what is wanted.
+    fn amend(&mut self, wanted: &Wanted<Self>, edit: &Edit<Self>) -> Result<(), ChangeError>;
+
+    /// Why it was changed, where the client said so.
+    fn reason(_wanted: &Wanted<Self>) -> Option<&str> {
+        None
     }
 }
 
 /// Edits an entity under its row's lock, whatever was changed since the caller read it, unless a version is expected.
-pub struct Edit<E, F> {
-    id: Id,
-    expected: Option<Version>,
-    how: F,
-    entity: std::marker::PhantomData<fn(E)>,
+pub struct Edit<E: Managed> {
+    pub target: Target,
+    pub wanted: Wanted<E>,
+    pub rules: Rules,
 }
 
-impl<E, F: Fn(&mut E)> Edit<E, F> {
-    pub fn new(id: Id, expected: Option<Version>, how: F) -> Self {
-        Self { id, expected, how, entity: std::marker::PhantomData }
-    }
-}
-
-impl<E: Entity, F: Fn(&mut E) + Send + Sync> Change for Edit<E, F> {
+impl<E: Amend> Change for Edit<E> {
     type Output = E;
     type Error = ChangeError;
 
     async fn apply(&self, work: &mut UnitOfWork) -> Result<E, ChangeError> {
-        let mut entity = locked::<E>(work, &self.id, self.expected).await?;
-        (self.how)(&mut entity);
-        Ok(work.update(entity).await?)
+        let mut entity: E = self.target.lock(work).await?;
+        entity.amend(&self.wanted, self)?;
+        Ok(work.update(entity, E::reason(&self.wanted)).await?)
     }
 }
 
 /// Deletes an entity.
 pub struct Delete<E> {
-    id: Id,
-    expected: Option<Version>,
-    entity: std::marker::PhantomData<fn(E)>,
+    target: Target,
+    /// Refuses entities that must stay.
+    check: fn(&E) -> Result<(), ChangeError>,
 }
 
 impl<E> Delete<E> {
     #[must_use]
-    pub fn new(id: Id, expected: Option<Version>) -> Self {
-        Self { id, expected, entity: std::marker::PhantomData }
+    pub fn new(target: Target) -> Self {
+        Self { target, check: |_| Ok(()) }
+    }
+
+    #[must_use]
+    pub fn only_if(self, check: fn(&E) -> Result<(), ChangeError>) -> Self {
+        Self { check, ..self }
     }
 }
 
@@ -75,17 +178,8 @@ impl<E: Entity> Change for Delete<E> {
     type Error = ChangeError;
 
     async fn apply(&self, work: &mut UnitOfWork) -> Result<(), ChangeError> {
-        let entity = locked::<E>(work, &self.id, self.expected).await?;
+        let entity: E = self.target.lock(work).await?;
+        (self.check)(&entity)?;
         Ok(work.delete(entity).await?)
-    }
-}
-
-async fn locked<E: Entity>(work: &mut UnitOfWork, id: &Id, expected: Option<Version>) -> Result<E, ChangeError> {
-    let entity: E = work.lock(id).await?.ok_or(ChangeError::NotFound)?;
-    match expected {
-        Some(expected) if expected != entity.version() => {
-            Err(ChangeError::VersionMismatch { current: entity.version() })
-        }
-        _ => Ok(entity),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::{
-    Connection, Executor, MySqlConnection, MySqlPool,
+    Connection, Executor, MySql, MySqlConnection, MySqlPool, QueryBuilder,
     migrate::Migrate,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
@@ -85,6 +85,50 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
 #[must_use]
 pub fn is_conflict(error: &sqlx::Error) -> bool {
     matches!(error_number(error), Some(1213 | 1205 | 8002 | 8022 | 9007))
+}
+
+/// A rule of the schema that a statement broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Constraint {
+    /// `PRIMARY`, or the name of the unique index.
+    Unique { index: String },
+    /// What the foreign key refers to does not exist.
+    Missing { foreign_key: String },
+    /// What was to be deleted is referred to by the foreign key.
+    InUse { foreign_key: String },
+}
+
+/// The rule that was broken, if that is what the error says. MySQL names it only in its message:
+/// `Duplicate entry '…' for key 'products.sku'`, `… CONSTRAINT \`orders_user_id\` FOREIGN KEY …`.
+pub(crate) fn constraint(error: &sqlx::Error) -> Option<Constraint> {
+    let message = error.as_database_error()?.message();
+    let foreign_key = || Some(message.split_once("CONSTRAINT `")?.1.split_once('`')?.0.to_owned());
+    match error_number(error)? {
+        1062 => {
+            let key = message.rsplit_once("for key '")?.1.trim_end_matches('\'');
+            let index = key.rsplit_once('.').map_or(key, |(_, index)| index).to_owned();
+            Some(Constraint::Unique { index })
+        }
+        1452 => Some(Constraint::Missing { foreign_key: foreign_key()? }),
+        1451 => Some(Constraint::InUse { foreign_key: foreign_key()? }),
+        _ => None,
+    }
+}
+
+/// Pushes `(?, ?, …)`, padded with the last value to the next power of two, so that a handful of statements is
+/// prepared, once. Not for an empty list.
+pub(crate) fn push_list<'a, T>(statement: &mut QueryBuilder<MySql>, values: impl Iterator<Item = T>)
+where
+    T: Clone + sqlx::Encode<'a, MySql> + sqlx::Type<MySql>,
+{
+    let values: Vec<T> = values.collect();
+    let padding = values.last().into_iter().cycle().take(values.len().next_power_of_two() - values.len());
+    statement.push("(");
+    let mut list = statement.separated(", ");
+    for value in values.iter().chain(padding) {
+        list.push_bind(value.clone());
+    }
+    statement.push(")");
 }
 
 fn error_number(error: &sqlx::Error) -> Option<u16> {

@@ -3,7 +3,14 @@
 //! Adding one: a file beside `entity/user.rs`, a migration, a variant of [`Kind`].
 //! How an entity is written, announced, cached and shown is generic over [`Entity`] and is not here.
 
+mod attributes;
+mod field;
 mod id;
+mod order;
+mod patch;
+mod payment;
+mod product;
+mod status;
 mod user;
 
 use std::fmt;
@@ -17,8 +24,18 @@ use sqlx::{
     types::Text,
 };
 
+pub use attributes::Attributes;
+pub use field::{DECIMAL_SUFFIX, Facts, Field, FieldType, Value};
 pub use id::{Id, IdError};
-pub use user::{ChangeUser, NewUser, User, UserStatus};
+pub use order::{
+    ChangeOrder, DeleteOrder, EditOrder, ExpireOrder, Item, NewItem, NewOrder, Order, OrderField, OrderStatus,
+    PlaceOrders, overdue,
+};
+pub use patch::Patch;
+pub use payment::{ChangePayment, CreatePayments, EditPayment, NewPayment, Payment, PaymentField, PaymentStatus};
+pub use product::{ChangeProduct, MoveStock, NewProduct, Product, ProductField, ProductStatus};
+pub use status::Status;
+pub use user::{ChangeUser, NewUser, User, UserField, UserStatus};
 
 use crate::timestamp::Timestamp;
 
@@ -42,6 +59,16 @@ use crate::timestamp::Timestamp;
 #[strum(serialize_all = "lowercase")]
 pub enum Kind {
     User,
+    Product,
+    Order,
+    Payment,
+}
+
+/// Something that is done for the type of a kind that is known only at run time.
+pub trait Visitor {
+    type Output;
+
+    fn visit<E: Entity>(self) -> Self::Output;
 }
 
 impl Kind {
@@ -50,6 +77,18 @@ impl Kind {
     pub const fn plural(self) -> &'static str {
         match self {
             Self::User => "users",
+            Self::Product => "products",
+            Self::Order => "orders",
+            Self::Payment => "payments",
+        }
+    }
+
+    pub fn visit<V: Visitor>(self, visitor: V) -> V::Output {
+        match self {
+            Self::User => visitor.visit::<User>(),
+            Self::Product => visitor.visit::<Product>(),
+            Self::Order => visitor.visit::<Order>(),
+            Self::Payment => visitor.visit::<Payment>(),
         }
     }
 }
@@ -141,6 +180,7 @@ pub trait Entity:
     const INSERT: &'static str;
     const UPDATE: &'static str;
     const DELETE: &'static str;
+    type Field: Field;
 
     fn id(&self) -> &Id;
     fn version(&self) -> Version;
@@ -154,6 +194,9 @@ pub trait Entity:
     fn stamp(&mut self, version: Version, updated_at: Timestamp);
 
     fn bind_fields<'q>(&'q self, statement: Statement<'q>) -> Statement<'q>;
+
+    /// What a condition on the field sees.
+    fn value(&self, field: Self::Field) -> Value<'_>;
 
     fn key(&self) -> Key {
         Key { kind: Self::KIND, id: self.id().clone() }

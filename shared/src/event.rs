@@ -86,6 +86,9 @@ pub struct Event {
     pub actor: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "requestid")]
     pub request_id: Option<String>,
+    /// Why it was done, where who did it said so; at most 200 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// All events of one transaction carry the same.
     #[serde(rename = "transactionid")]
     pub transaction_id: Uuid,

@@ -21,6 +21,7 @@ use uuid::Uuid;
 pub use lease::Lease;
 
 use crate::{
+    database,
     entity::{Id, Key, Version},
     event::{Event, TraceContext},
     lane::Lane,
@@ -150,21 +151,11 @@ pub async fn delete(connection: &mut MySqlConnection, published: &[Pending]) -> 
 }
 
 async fn delete_chunk(connection: &mut MySqlConnection, lane: Lane, rows: &[&Pending]) -> sqlx::Result<()> {
-    // Padded with the last row to the next power of two: a handful of statements, which are prepared once.
-    let padding = rows.last().into_iter().cycle().take(rows.len().next_power_of_two() - rows.len());
-    let rows: Vec<_> = rows.iter().chain(padding).collect();
     let mut delete: QueryBuilder<MySql> = QueryBuilder::new("DELETE FROM outbox_events WHERE lane = ");
-    delete.push_bind(lane).push(" AND id IN (");
-    let mut ids = delete.separated(", ");
-    for row in &rows {
-        ids.push_bind(row.id);
-    }
-    delete.push(") AND event_id IN (");
-    let mut event_ids = delete.separated(", ");
-    for row in &rows {
-        event_ids.push_bind(row.event_id);
-    }
-    delete.push(")");
+    delete.push_bind(lane).push(" AND id IN ");
+    database::push_list(&mut delete, rows.iter().map(|row| row.id));
+    delete.push(" AND event_id IN ");
+    database::push_list(&mut delete, rows.iter().map(|row| row.event_id));
     delete.build().execute(connection).await?;
     Ok(())
 }

@@ -5,9 +5,12 @@
 
 mod tokens;
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
-use sqlx::{MySql, MySqlPool, QueryBuilder, Transaction, types::Text};
+use sqlx::{MySql, MySqlConnection, MySqlPool, QueryBuilder, Transaction, types::Text};
 use thiserror::Error;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -16,8 +19,9 @@ use tokens::Tokens;
 
 use crate::{
     cache::{Cache, State},
-    database,
-    entity::{Action, Entity, Id, Key, Version},
+    change::ChangeError,
+    database::{self, Constraint},
+    entity::{Action, Entity, Id, Key, Kind, Version},
     event::{Event, EventType, Origin},
     outbox,
     timestamp::Timestamp,
@@ -27,6 +31,14 @@ use crate::{
 pub enum WriteError {
     #[error("an entity with this id exists")]
     Exists,
+    /// By the name of the unique index, which is that of its field.
+    #[error("another entity has the same {index}")]
+    Taken { index: String },
+    /// By the name of the foreign key, which is that of its table and its field.
+    #[error("what {foreign_key} refers to does not exist")]
+    Unknown { foreign_key: String },
+    #[error("{foreign_key} refers to it")]
+    InUse { foreign_key: String },
     /// The version that was to be replaced is not the present one, or the entity is gone.
     #[error("the entity was changed meanwhile")]
     Stale,
@@ -81,24 +93,52 @@ impl UnitOfWork {
         })
     }
 
-    /// Stores a new entity at version 1 or, where its id was used before, at the version that follows.
+    /// Stores new entities at version 1 or, where an id was used before, at the version that follows; all or none. They
+    /// are returned in their order.
     ///
-    /// # Errors
-    /// [`WriteError::Exists`] if the id is taken.
-    pub async fn create<E: Entity>(&mut self, mut new: E) -> Result<E, WriteError> {
+    /// Row by row in the order of their ids, so that two batches cannot wait for each other and the one that is refused
+    /// is known.
+    pub async fn create_many<E: Entity>(&mut self, new: Vec<E>) -> Result<Vec<E>, ChangeError> {
+        let mut order: Vec<usize> = (0..new.len()).collect();
+        order.sort_unstable_by_key(|index| new[*index].id().clone());
+        for index in order {
+            self.insert(&new[index]).await.map_err(|source| ChangeError::Item { index, source })?;
+        }
+        let created = self.continue_lives(new).await?;
+        for entity in &created {
+            self.record(Action::Created, entity, entity.version(), None)?;
+        }
+        Ok(created)
+    }
+
+    async fn insert<E: Entity>(&mut self, new: &E) -> Result<(), WriteError> {
         self.tokens.request(new.key());
         let insert =
             sqlx::query(E::INSERT).bind(new.id()).bind(new.version()).bind(new.created_at()).bind(new.updated_at());
         let inserted = new.bind_fields(insert).execute(&mut *self.transaction).await;
-        inserted.map_err(|error| self.failed(error))?;
-        // Only now: the INSERT has waited for a deletion in progress, and a new statement sees what it left.
-        if let Some(retired) = self.retired_version(&new.key()).await? {
-            let inserted = new.version();
-            new.stamp(retired.next(), new.updated_at());
-            self.write_over(&new, inserted).await?;
+        inserted.map(|_| ()).map_err(|error| self.failed(error))
+    }
+
+    /// Lets the versions of ids that were deleted go on. Only after the INSERT, which has waited for a deletion in
+    /// progress: a new statement sees what that left.
+    async fn continue_lives<E: Entity>(&mut self, mut inserted: Vec<E>) -> Result<Vec<E>, WriteError> {
+        let retired = self.retired_versions(E::KIND, inserted.iter().map(Entity::id)).await?;
+        for entity in &mut inserted {
+            if let Some(version) = retired.get(entity.id()) {
+                let replaced = entity.version();
+                entity.stamp(version.next(), entity.updated_at());
+                self.write_over(entity, replaced).await?;
+            }
         }
-        self.record(Action::Created, &new, new.version())?;
-        Ok(new)
+        Ok(inserted)
+    }
+
+    /// Reads an entity without holding it: only what does not change may be relied on.
+    pub async fn read<E: Entity>(&mut self, id: &Id) -> Result<Option<E>, WriteError> {
+        let mut select: QueryBuilder<MySql> = QueryBuilder::new(E::SELECT);
+        select.push(" WHERE id = ").push_bind(id);
+        let found = select.build_query_as().fetch_optional(&mut *self.transaction).await;
+        found.map_err(|error| self.failed(error))
     }
 
     /// Reads an entity and holds its row until the transaction ends.
@@ -110,17 +150,34 @@ impl UnitOfWork {
         found.map_err(|error| self.failed(error))
     }
 
+    /// Reads entities and holds their rows, taken in the order of their ids. Those that do not exist are left out.
+    pub async fn lock_many<'a, E: Entity>(&mut self, ids: impl Iterator<Item = &'a Id>) -> Result<Vec<E>, WriteError> {
+        let ids: BTreeSet<&Id> = ids.collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        for id in &ids {
+            self.tokens.request(Key { kind: E::KIND, id: (*id).clone() });
+        }
+        let mut select: QueryBuilder<MySql> = QueryBuilder::new(E::SELECT);
+        select.push(" WHERE id IN ");
+        database::push_list(&mut select, ids.into_iter());
+        select.push(" ORDER BY id FOR UPDATE");
+        let found = select.build_query_as().fetch_all(&mut *self.transaction).await;
+        found.map_err(|error| self.failed(error))
+    }
+
     /// Stores a changed entity at the version that follows the one it carries.
     ///
     /// # Errors
     /// [`WriteError::Stale`] if the stored version is another.
-    pub async fn update<E: Entity>(&mut self, mut changed: E) -> Result<E, WriteError> {
+    pub async fn update<E: Entity>(&mut self, mut changed: E, reason: Option<&str>) -> Result<E, WriteError> {
         let replaced = changed.version();
         // Never back, also where this machine's clock is behind that of the last writer.
         let now = Timestamp::now().max(changed.updated_at());
         changed.stamp(replaced.next(), now);
         self.write_over(&changed, replaced).await?;
-        self.record(Action::Updated, &changed, changed.version())?;
+        self.record(Action::Updated, &changed, changed.version(), reason)?;
         Ok(changed)
     }
 
@@ -147,7 +204,24 @@ impl UnitOfWork {
             .execute(&mut *self.transaction)
             .await
             .map_err(|error| self.failed(error))?;
-        self.record(Action::Deleted, &entity, version)
+        self.record(Action::Deleted, &entity, version, None)
+    }
+
+    /// For what belongs to an entity and lies in another table. The caller tells [`failed`](Self::failed) of errors.
+    pub(crate) fn connection(&mut self) -> &mut MySqlConnection {
+        &mut self.transaction
+    }
+
+    /// What an error of a statement means; remembers that the transaction met another one.
+    pub(crate) fn failed(&mut self, error: sqlx::Error) -> WriteError {
+        self.conflict |= database::is_conflict(&error);
+        match database::constraint(&error) {
+            Some(Constraint::Unique { index }) if index == "PRIMARY" => WriteError::Exists,
+            Some(Constraint::Unique { index }) => WriteError::Taken { index },
+            Some(Constraint::Missing { foreign_key }) => WriteError::Unknown { foreign_key },
+            Some(Constraint::InUse { foreign_key }) => WriteError::InUse { foreign_key },
+            None => WriteError::Database(error),
+        }
     }
 
     /// Appends the events; nothing may be changed after that.
@@ -198,16 +272,26 @@ impl UnitOfWork {
         if updated.rows_affected() == 0 { Err(WriteError::Stale) } else { Ok(()) }
     }
 
-    async fn retired_version(&mut self, key: &Key) -> Result<Option<Version>, WriteError> {
-        sqlx::query_scalar("SELECT version FROM retired_ids WHERE kind = ? AND id = ? FOR UPDATE")
-            .bind(Text(key.kind))
-            .bind(&key.id)
-            .fetch_optional(&mut *self.transaction)
-            .await
-            .map_err(|error| self.failed(error))
+    async fn retired_versions<'a>(
+        &mut self,
+        kind: Kind,
+        ids: impl Iterator<Item = &'a Id>,
+    ) -> Result<HashMap<Id, Version>, WriteError> {
+        let mut select: QueryBuilder<MySql> = QueryBuilder::new("SELECT id, version FROM retired_ids WHERE kind = ");
+        select.push_bind(Text(kind)).push(" AND id IN ");
+        database::push_list(&mut select, ids);
+        select.push(" FOR UPDATE");
+        let found: sqlx::Result<Vec<_>> = select.build_query_as().fetch_all(&mut *self.transaction).await;
+        Ok(found.map_err(|error| self.failed(error))?.into_iter().collect())
     }
 
-    fn record<E: Entity>(&mut self, action: Action, entity: &E, version: Version) -> Result<(), WriteError> {
+    fn record<E: Entity>(
+        &mut self,
+        action: Action,
+        entity: &E,
+        version: Version,
+        reason: Option<&str>,
+    ) -> Result<(), WriteError> {
         self.events.push(Event {
             specversion: Event::SPECVERSION,
             event_type: EventType { kind: E::KIND, action },
@@ -222,19 +306,12 @@ impl UnitOfWork {
             recipient: entity.owner().cloned(),
             actor: self.origin.actor.clone(),
             request_id: self.origin.request_id.clone(),
+            reason: reason.map(str::to_owned),
             transaction_id: self.transaction_id,
             transaction_size: 0,
             data: serde_json::value::to_raw_value(entity)?,
         });
         Ok(())
-    }
-
-    fn failed(&mut self, error: sqlx::Error) -> WriteError {
-        self.conflict |= database::is_conflict(&error);
-        match error.as_database_error() {
-            Some(database) if database.is_unique_violation() => WriteError::Exists,
-            _ => WriteError::Database(error),
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
+    types::{Example, ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -21,6 +21,7 @@ pub struct Id(String);
 /// Words that follow a collection's path in a route and so cannot name a member of it.
 const RESERVED: [&str; 5] = ["search", "user", "category", "history", "batch"];
 
+const EXAMPLE: &str = "user123";
 const PATTERN: &str = "^[A-Za-z0-9_-]{1,64}$";
 
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -79,6 +80,12 @@ impl fmt::Display for Id {
     }
 }
 
+impl Example for Id {
+    fn example() -> Self {
+        Self(EXAMPLE.to_owned())
+    }
+}
+
 impl Type for Id {
     const IS_REQUIRED: bool = true;
     type RawValueType = Self;
@@ -92,7 +99,7 @@ impl Type for Id {
         // The format is checked too: it excludes the reserved words.
         let mut schema = MetaSchema::new_with_format("string", "id");
         schema.pattern = Some(PATTERN.to_owned());
-        schema.example = Some("user123".into());
+        schema.example = Some(EXAMPLE.into());
         MetaSchemaRef::Inline(Box::new(schema))
     }
 

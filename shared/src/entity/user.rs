@@ -1,17 +1,26 @@
 //! A user: who orders and pays, and whose sockets hear of it.
 
-use poem_openapi::{Enum, Object};
+use poem_openapi::{Enum, Object, types::Example};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, types::Text};
+use strum::VariantNames;
 
-use super::{Entity, Id, Kind, Statement, Version};
-use crate::timestamp::Timestamp;
+use super::{Entity, Facts, Field, FieldType, Id, Kind, Statement, Value, Version};
+use crate::{
+    change::{Amend, ChangeError, Create, Delete, Edit, Managed, Rules, Target, Wanted},
+    timestamp::Timestamp,
+    violation::Violation,
+};
 
 /// A user as it is stored, announced and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, FromRow, Object)]
 pub struct User {
     pub id: Id,
     pub email: String,
+    /// Whether no other user may have this address; decided by the configuration at each write.
+    #[serde(skip)]
+    #[oai(skip)]
+    claims_email: bool,
     pub name: String,
     #[sqlx(try_from = "Text<UserStatus>")]
     pub status: UserStatus,
@@ -22,7 +31,19 @@ pub struct User {
 }
 
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Enum, strum::Display, strum::EnumString,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    Enum,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantNames,
 )]
 #[serde(rename_all = "lowercase")]
 #[oai(rename_all = "lowercase")]
@@ -41,7 +62,7 @@ impl From<Text<Self>> for UserStatus {
 
 /// What a client sends to create a user, and to replace one.
 #[derive(Clone, Debug, Object)]
-#[oai(deny_unknown_fields, skip_serializing_if_is_none)]
+#[oai(deny_unknown_fields, skip_serializing_if_is_none, example)]
 pub struct NewUser {
     /// Made by the server where it is missing; in a replacement it may only repeat the path's.
     #[oai(default)]
@@ -57,7 +78,7 @@ pub struct NewUser {
 
 /// What a client sends to change a user: only the members that change (RFC 7396, no member may be null).
 #[derive(Clone, Debug, Object)]
-#[oai(deny_unknown_fields, skip_serializing_if_is_none)]
+#[oai(deny_unknown_fields, skip_serializing_if_is_none, example)]
 pub struct ChangeUser {
     #[oai(default, validator(max_length = 254))]
     pub email: Option<poem_openapi::types::Email>,
@@ -67,14 +88,26 @@ pub struct ChangeUser {
     pub status: Option<UserStatus>,
 }
 
+impl Example for NewUser {
+    fn example() -> Self {
+        let email = poem_openapi::types::Email("ada@example.com".to_owned());
+        Self { id: None, email, name: "Ada Lovelace".to_owned(), status: None }
+    }
+}
+
+impl Example for ChangeUser {
+    fn example() -> Self {
+        Self { email: None, name: Some("Ada King".to_owned()), status: None }
+    }
+}
+
 impl User {
-    /// A user that is not yet stored.
-    #[must_use]
-    pub fn new(new: NewUser) -> Self {
+    fn new(new: NewUser, rules: Rules) -> Self {
         let now = Timestamp::now();
         Self {
             id: new.id.unwrap_or_else(Id::generate),
             email: new.email.0,
+            claims_email: rules.unique_email,
             name: new.name,
             status: new.status.unwrap_or_default(),
             version: Version::FIRST,
@@ -82,17 +115,45 @@ impl User {
             updated_at: now,
         }
     }
+}
 
-    /// Takes over everything a client decides, as `PUT` does.
-    pub fn replace(&mut self, new: NewUser) {
-        self.email = new.email.0;
-        self.name = new.name;
-        // A status is not lost by leaving it out.
-        self.status = new.status.unwrap_or(self.status);
+impl Managed for User {
+    type New = NewUser;
+    type Changes = ChangeUser;
+    type Create = Create<Self>;
+    type Edit = Edit<Self>;
+    type Delete = Delete<Self>;
+
+    fn brought_id(new: &NewUser) -> Option<&Id> {
+        new.id.as_ref()
     }
 
-    /// Takes over what was sent, as `PATCH` does.
-    pub fn change(&mut self, changes: ChangeUser) {
+    fn set_id(new: &mut NewUser, id: Id) {
+        new.id = Some(id);
+    }
+
+    fn create(items: Vec<NewUser>, rules: Rules) -> Result<Create<Self>, Vec<Violation>> {
+        Ok(Create(items.into_iter().map(|new| Self::new(new, rules)).collect()))
+    }
+
+    fn edit(target: Target, wanted: Wanted<Self>, rules: Rules) -> Result<Edit<Self>, Vec<Violation>> {
+        Ok(Edit { target, wanted, rules })
+    }
+
+    fn delete(target: Target) -> Delete<Self> {
+        Delete::new(target)
+    }
+}
+
+impl Amend for User {
+    fn amend(&mut self, wanted: &Wanted<Self>, edit: &Edit<Self>) -> Result<(), ChangeError> {
+        let changes = match wanted.clone() {
+            Wanted::Changes(changes) => changes,
+            // A status is not lost by leaving it out.
+            Wanted::Replacement(new) => {
+                ChangeUser { email: Some(new.email), name: Some(new.name), status: new.status }
+            }
+        };
         if let Some(email) = changes.email {
             self.email = email.0;
         }
@@ -102,17 +163,50 @@ impl User {
         if let Some(status) = changes.status {
             self.status = status;
         }
+        self.claims_email = edit.rules.unique_email;
+        Ok(())
+    }
+}
+
+/// What conditions on users may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::EnumString, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum UserField {
+    Id,
+    Email,
+    Name,
+    Status,
+    Version,
+    CreatedAt,
+    UpdatedAt,
+}
+
+impl Field for UserField {
+    const ID: Self = Self::Id;
+    const CREATED_AT: Self = Self::CreatedAt;
+
+    fn facts(self) -> Facts {
+        match self {
+            Self::Id | Self::Email | Self::Name => Facts::of(FieldType::Text).sortable().filterable(),
+            Self::Status => Facts::of(FieldType::Choice(UserStatus::VARIANTS)).filterable(),
+            Self::Version => Facts::of(FieldType::Integer),
+            Self::CreatedAt => Facts::of(FieldType::Time).sortable().filterable(),
+            Self::UpdatedAt => Facts::of(FieldType::Time),
+        }
     }
 }
 
 impl Entity for User {
     const KIND: Kind = Kind::User;
-    const SELECT: &'static str = "SELECT id, email, name, status, version, created_at, updated_at FROM users";
-    const INSERT: &'static str = "INSERT INTO users (id, version, created_at, updated_at, email, name, status) \
-                                  VALUES (?, ?, ?, ?, ?, ?, ?)";
-    const UPDATE: &'static str = "UPDATE users SET version = ?, updated_at = ?, email = ?, name = ?, status = ? \
-                                  WHERE id = ? AND version = ?";
+    const SELECT: &'static str = "SELECT id, email, claimed_email IS NOT NULL AS claims_email, name, status, version, \
+                                  created_at, updated_at FROM users";
+    const INSERT: &'static str = "INSERT INTO users \
+                                  (id, version, created_at, updated_at, email, claimed_email, name, status) \
+                                  VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    const UPDATE: &'static str = "UPDATE users SET version = ?, updated_at = ?, email = ?, claimed_email = ?, \
+                                  name = ?, status = ? WHERE id = ? AND version = ?";
     const DELETE: &'static str = "DELETE FROM users WHERE id = ? AND version = ?";
+    type Field = UserField;
 
     fn id(&self) -> &Id {
         &self.id
@@ -140,6 +234,19 @@ impl Entity for User {
     }
 
     fn bind_fields<'q>(&'q self, statement: Statement<'q>) -> Statement<'q> {
-        statement.bind(&self.email).bind(&self.name).bind(Text(self.status))
+        let claimed = self.claims_email.then_some(&self.email);
+        statement.bind(&self.email).bind(claimed).bind(&self.name).bind(Text(self.status))
+    }
+
+    fn value(&self, field: UserField) -> Value<'_> {
+        match field {
+            UserField::Id => self.id.as_str().into(),
+            UserField::Email => self.email.as_str().into(),
+            UserField::Name => self.name.as_str().into(),
+            UserField::Status => Value::choice(self.status),
+            UserField::Version => self.version.into(),
+            UserField::CreatedAt => Value::Time(self.created_at),
+            UserField::UpdatedAt => Value::Time(self.updated_at),
+        }
     }
 }

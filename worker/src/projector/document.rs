@@ -1,9 +1,8 @@
 //! The documents' form: a published contract, only ever added to.
 
 use mongodb::bson::{self, Bson, DateTime, Document, doc};
-use serde::de::DeserializeOwned;
 use shared::{
-    entity::{Action, Entity, Kind, User},
+    entity::{Action, DECIMAL_SUFFIX, Entity, Visitor},
     event::Event,
     timestamp::Timestamp,
 };
@@ -45,6 +44,7 @@ pub(super) fn audit_entry(record: &Record) -> Result<Document, DocumentError> {
         "version": number(event.version.0),
         "actor": event.actor.as_deref(),
         "request_id": event.request_id.as_deref(),
+        "reason": event.reason.as_deref(),
         "trace_id": record.trace.trace_id(),
         "transaction_id": event.transaction_id.to_string(),
         "occurred_at": date(event.time),
@@ -54,17 +54,47 @@ pub(super) fn audit_entry(record: &Record) -> Result<Document, DocumentError> {
     })
 }
 
-/// The entity as a document: dates as dates, the rest as in JSON.
+/// The entity as a document: dates as dates, amounts as text and beside it as decimals, the rest as in JSON.
 fn fields(event: &Event) -> Result<Document, DocumentError> {
-    match event.kind {
-        Kind::User => fields_of::<User>(event),
+    let mut document = event.kind.visit(Read(event))?;
+    add_texts(&mut document);
+    Ok(document)
+}
+
+/// Reads the data of an event as the entity that it is.
+struct Read<'a>(&'a Event);
+
+impl Visitor for Read<'_> {
+    type Output = Result<Document, DocumentError>;
+
+    fn visit<E: Entity>(self) -> Self::Output {
+        let entity: E = serde_json::from_str(self.0.data.get())?;
+        // Raw, as only that serializer is not for people: dates stay dates.
+        Ok(bson::serialize_to_raw_document_buf(&entity)?.try_into()?)
     }
 }
 
-fn fields_of<E: Entity + DeserializeOwned>(event: &Event) -> Result<Document, DocumentError> {
-    let entity: E = serde_json::from_str(event.data.get())?;
-    // Raw, as only that serializer is not for people: dates stay dates.
-    Ok(bson::serialize_to_raw_document_buf(&entity)?.try_into()?)
+/// Writes `"price": "100.50"` for each decimal, as REST shows it, and the decimal under `price_decimal`.
+fn add_texts(document: &mut Document) {
+    for (name, value) in std::mem::take(document) {
+        match value {
+            Bson::Decimal128(decimal) => {
+                document.insert(&name, decimal.to_string());
+                document.insert(format!("{name}{DECIMAL_SUFFIX}"), decimal);
+            }
+            Bson::Document(mut inner) => {
+                add_texts(&mut inner);
+                document.insert(name, inner);
+            }
+            Bson::Array(mut items) => {
+                items.iter_mut().filter_map(Bson::as_document_mut).for_each(add_texts);
+                document.insert(name, items);
+            }
+            other => {
+                document.insert(name, other);
+            }
+        }
+    }
 }
 
 fn date(time: Timestamp) -> DateTime {
