@@ -7,12 +7,16 @@ use poem::{
     Server,
     listener::{Acceptor, Listener, TcpAcceptor, TcpListener},
 };
-use shared::{bell::Bell, cache::Cache, config::Config, lifecycle::Lifecycle, redis::Redis, store::Store};
+use shared::{
+    audit::AuditLog, bell::Bell, cache::Cache, change::Rules, config::Config, lifecycle::Lifecycle, redis::Redis,
+    repository::Documents, search::ProductSearch, store::Store,
+};
 
 use crate::{
     health::StoreHealth,
     http::{self, State},
     notifications::{hub::Hub, tail::Tail, websocket::Sockets},
+    repositories::Repositories,
 };
 
 pub struct App {
@@ -32,7 +36,7 @@ impl App {
         let local = acceptor.local_addr();
         let address = local.first().and_then(|address| address.as_socket_addr().copied());
         let address = address.ok_or_else(|| std::io::Error::from(ErrorKind::AddrNotAvailable))?;
-        Ok(Self { state: state(&config, &lifecycle)?, config, acceptor, address, lifecycle })
+        Ok(Self { state: state(&config, &lifecycle).await?, config, acceptor, address, lifecycle })
     }
 
     /// Where it listens.
@@ -44,7 +48,7 @@ impl App {
     /// Serves until the lifecycle stops and everything has ended, or the grace period has.
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { config, state, acceptor, address, lifecycle } = self;
-        let endpoint = http::endpoint(state, &config.http)?;
+        let endpoint = http::endpoint(state, &config)?;
         let grace = Duration::from_secs(config.server.shutdown_grace_seconds);
         tracing::info!(%address, "the API serves");
         let stop = lifecycle.clone();
@@ -69,21 +73,33 @@ impl App {
 }
 
 /// The `OpenAPI` document as it is served.
-pub fn openapi(config: &Config) -> anyhow::Result<serde_json::Value> {
+pub async fn openapi(config: &Config) -> anyhow::Result<serde_json::Value> {
     let lifecycle = Lifecycle::new();
-    let document = http::document(&state(config, &lifecycle)?)?;
+    let document = http::document(&state(config, &lifecycle).await?)?;
     lifecycle.stop();
     Ok(document)
 }
 
-fn state(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<State> {
+async fn state(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<State> {
     let redis = Redis::new(&config.redis)?;
     let cache = Cache::new(redis.clone(), &config.redis.prefix, &config.cache);
     let bell = Bell::start(redis.clone(), &config.redis.prefix, lifecycle);
-    let store = Store::new(&config.database, cache, bell, lifecycle.clone());
+    let store = Store::new(&config.database, cache.clone(), bell, lifecycle.clone());
+    let documents = Documents::new(&config.mongodb, "sluice-api", lifecycle.clone());
+    let documents = documents.await.context("configuration: mongodb.uri")?;
+    let repositories = Repositories::new(store.pool().clone(), documents.clone(), cache, &config.kafka, lifecycle);
     let hub = Hub::default();
     let tail = Tail::start(config.kafka.clone(), hub.clone(), lifecycle);
     let health = StoreHealth { pool: store.pool().clone(), redis, tail: tail.clone(), lifecycle: lifecycle.clone() };
     let sockets = Sockets::new(hub, tail, lifecycle.clone(), &config.notifications);
-    Ok(State { store, health, sockets })
+    let rules = Rules { unique_email: config.users.unique_email, require_version: config.http.require_if_match };
+    Ok(State {
+        store,
+        repositories,
+        audit: AuditLog::new(documents.clone()),
+        search: ProductSearch::new(documents),
+        rules,
+        health,
+        sockets,
+    })
 }

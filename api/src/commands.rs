@@ -41,7 +41,7 @@ impl Arguments {
                 App::build(config, lifecycle).await?.run().await
             }
             Command::Config => say(&config.to_yaml()?),
-            Command::Openapi => say(&serde_json::to_string_pretty(&app::openapi(&config)?)?),
+            Command::Openapi => say(&serde_json::to_string_pretty(&app::openapi(&config).await?)?),
             Command::Health => {
                 let ready = probe::is_ready(config.server.port).context("the API does not answer")?;
                 ensure!(ready, "the API is not ready");

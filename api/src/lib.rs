@@ -4,3 +4,4 @@ pub mod app;
 mod health;
 mod http;
 mod notifications;
+mod repositories;

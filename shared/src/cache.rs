@@ -7,7 +7,7 @@
 //! | key | content |
 //! | --- | --- |
 //! | `<prefix>:{<lane>}:<kind>:<id>` | hash: `version`, `state`, `payload`, `schema`, `epoch`, `lease` |
-//! | `<prefix>:{<lane>}` | hash: `epoch` |
+//! | `<prefix>:{<lane>}` | hash: `epoch`; `beat`, the milliseconds of Redis's clock up to which the lane is invalidated |
 //!
 //! The lane is the hash tag: a script sees an entity and its lane in one slot of a cluster.
 
@@ -42,7 +42,7 @@ const CHUNK: usize = 100;
 pub struct CacheError(#[from] CommandError);
 
 /// What is known of an entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
 #[strum(serialize_all = "lowercase")]
 pub enum State {
     /// It exists; the payload is its JSON, as REST shows it.
@@ -92,25 +92,85 @@ impl Invalidation {
     }
 }
 
+/// What the cache says of an entity.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    Hit(Content),
+    Miss,
+    /// The lane has no fresh beat: how old an entry may be has no bound.
+    Unbounded,
+}
+
+/// A version that no entity reaches: it invalidates whatever stands.
+const BEYOND_ALL: Version = Version((1 << 53) - 1);
+
 #[derive(Clone)]
 pub struct Cache {
     redis: Redis,
     prefix: String,
     ttl_ms: u64,
     absent_ttl_ms: u64,
+    max_staleness_ms: u64,
 }
 
 impl Cache {
     #[must_use]
     pub fn new(redis: Redis, prefix: &str, settings: &config::Cache) -> Self {
-        Self { redis, prefix: prefix.to_owned(), ttl_ms: settings.ttl_ms, absent_ttl_ms: settings.absent_ttl_ms }
+        Self {
+            redis,
+            prefix: prefix.to_owned(),
+            ttl_ms: settings.ttl_ms,
+            absent_ttl_ms: settings.absent_ttl_ms,
+            max_staleness_ms: settings.max_staleness_ms,
+        }
+    }
+
+    /// Reads an entry: a hit only of this form and of the lane's epoch, in a lane with a fresh beat.
+    pub async fn read(&self, key: &Key) -> Result<Lookup, CacheError> {
+        let lane = self.lane(Lane::of(key));
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HMGET").arg(format!("{lane}:{key}")).arg(&["version", "state", "payload", "schema", "epoch"]);
+        pipeline.cmd("HMGET").arg(&lane).arg(&["epoch", "beat"]);
+        pipeline.cmd("TIME");
+        let ((version, state, payload, schema, of), (epoch, beat), (seconds, micros)): (Entry, (_, _), (u64, u64)) =
+            self.redis.run(async |connection| pipeline.query_async(connection).await).await?;
+        let (now_ms, beat): (u64, Option<u64>) = (seconds * 1_000 + micros / 1_000, beat);
+        if !beat.is_some_and(|beat| now_ms.checked_sub(beat).is_some_and(|age_ms| age_ms < self.max_staleness_ms)) {
+            return Ok(Lookup::Unbounded);
+        }
+        let (Some(version), Some(state)) = (version, state.and_then(|state| state.parse().ok())) else {
+            return Ok(Lookup::Miss);
+        };
+        if schema != Some(SCHEMA) || of.is_none() || of != epoch {
+            return Ok(Lookup::Miss);
+        }
+        Ok(Lookup::Hit(Content { version: Version(version), state, payload: payload.unwrap_or_default() }))
+    }
+
+    /// Forgets one entity.
+    pub async fn forget(&self, key: &Key) -> Result<(), CacheError> {
+        self.invalidate(&[Invalidation::of(key, BEYOND_ALL)]).await
+    }
+
+    /// Forgets everything: no entry is of the new epochs, and no fill that is under way is accepted.
+    pub async fn clear(&self) -> Result<(), CacheError> {
+        let mut pipeline = redis::pipe();
+        for lane in Lane::all() {
+            pipeline.hset(self.lane(lane), "epoch", random_token()).ignore();
+        }
+        Ok(self.redis.run(async |connection| pipeline.exec_async(connection).await).await?)
+    }
+
+    /// Whether Redis answers.
+    pub async fn answers(&self) -> Result<(), CacheError> {
+        let ping = redis::cmd("PING");
+        Ok(self.redis.run(async |connection| ping.exec_async(connection).await).await?)
     }
 
     /// Asks for the token of an entry that is missing or is about to be changed.
     pub async fn miss(&self, key: &Key) -> Result<Token, CacheError> {
-        let random = format!("{:032x}", rand::random::<u128>());
         let mut call = self.call(&MISS, key);
-        call.arg(random);
+        call.arg(random_token());
         let (epoch, lease) = self.redis.run(async |connection| call.invoke_async(connection).await).await?;
         Ok(Token { epoch, lease })
     }
@@ -147,8 +207,12 @@ impl Cache {
         Ok(self.redis.run(async |connection| pipeline.exec_async(connection).await).await?)
     }
 
+    fn lane(&self, lane: Lane) -> String {
+        format!("{}:{{{lane}}}", self.prefix)
+    }
+
     fn call<'a>(&self, script: &'a Script, key: &Key) -> ScriptInvocation<'a> {
-        let lane = format!("{}:{{{}}}", self.prefix, Lane::of(key));
+        let lane = self.lane(Lane::of(key));
         let mut call = script.prepare_invoke();
         call.key(format!("{lane}:{key}")).key(lane);
         call
@@ -169,4 +233,12 @@ impl Cache {
             .arg(&token.epoch)
             .arg(&token.lease);
     }
+}
+
+/// The fields of an entry: version, state, payload, schema, epoch.
+type Entry = (Option<u64>, Option<String>, Option<String>, Option<u32>, Option<String>);
+
+/// Of 128 bits, made here: a script's random numbers are seeded alike.
+fn random_token() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }

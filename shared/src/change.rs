@@ -1,5 +1,7 @@
 //! The changes that are the same for every entity. Each is one transaction and can be done again from its beginning.
 
+use std::collections::HashSet;
+
 use thiserror::Error;
 
 use crate::{
@@ -69,6 +71,19 @@ pub trait Managed: Entity {
     fn edit(target: Target, wanted: Wanted<Self>, rules: Rules) -> Result<Self::Edit, Vec<Violation>>;
 
     fn delete(target: Target) -> Self::Delete;
+}
+
+/// The items whose id an earlier one has already.
+#[must_use]
+pub fn ids_twice<E: Managed>(items: &[E::New]) -> Vec<Violation> {
+    let mut known = HashSet::new();
+    let twice = items.iter().enumerate().filter(|(_, new)| E::brought_id(new).is_some_and(|id| !known.insert(id)));
+    twice
+        .map(|(index, _)| {
+            let pointer = format!("/items/{index}/id");
+            Violation::at(&pointer, "duplicate", "another item has the same id".to_owned())
+        })
+        .collect()
 }
 
 /// Rules that the configuration decides.

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 pub use sections::{
-    Cache, Consumer, Database, Http, Kafka, LogFormat, Mongodb, Notifications, Outbox, Redis, Server, Telemetry, Worker,
+    Cache, Consumer, Database, Http, Kafka, LogFormat, Mongodb, Notifications, Orders, Outbox, Redis, Scheduler,
+    Server, Telemetry, Users, Worker,
 };
 
 const DEFAULTS: &str = include_str!("../../configs/config.yaml");
@@ -36,6 +37,9 @@ pub struct Config {
     pub projector: Consumer,
     pub invalidator: Consumer,
     pub notifications: Notifications,
+    pub users: Users,
+    pub orders: Orders,
+    pub scheduler: Scheduler,
     pub worker: Worker,
     pub telemetry: Telemetry,
 }

@@ -18,6 +18,8 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 /// The session every connection runs with. Writers and the relay read committed rows: under REPEATABLE READ the
 /// relay's scan blocks inserts, and a read-then-update sees an old snapshot.
 const SESSION: &str = "SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 5";
+/// As [`SESSION`] sets it.
+pub(crate) const LOCK_WAIT_SECONDS: u32 = 5;
 
 /// How long a connection may take to answer when it is given back.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
@@ -39,6 +41,7 @@ pub fn options(settings: &config::Database) -> MySqlConnectOptions {
 /// A pool that connects when it is first used, so that a process starts with MySQL away.
 #[must_use]
 pub fn pool(settings: &config::Database) -> MySqlPool {
+    let read_timeout_ms = settings.read_timeout_ms;
     MySqlPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
@@ -52,7 +55,14 @@ pub fn pool(settings: &config::Database) -> MySqlPool {
                 }
             })
         })
-        .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) }))
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                connection.execute(SESSION).await?;
+                // Of reads alone: a change has the time of its transaction.
+                sqlx::query("SET SESSION max_execution_time = ?").bind(read_timeout_ms).execute(connection).await?;
+                Ok(())
+            })
+        })
         .connect_lazy_with(options(settings))
 }
 
@@ -85,6 +95,18 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
 #[must_use]
 pub fn is_conflict(error: &sqlx::Error) -> bool {
     matches!(error_number(error), Some(1213 | 1205 | 8002 | 8022 | 9007))
+}
+
+/// True when a statement that must not wait would have had to, for a row that another transaction holds.
+#[must_use]
+pub(crate) fn is_held_by_another(error: &sqlx::Error) -> bool {
+    error_number(error) == Some(3572)
+}
+
+/// True when a read took longer than it may.
+#[must_use]
+pub(crate) fn took_too_long(error: &sqlx::Error) -> bool {
+    error_number(error) == Some(3024)
 }
 
 /// A rule of the schema that a statement broke.
@@ -122,13 +144,18 @@ where
     T: Clone + sqlx::Encode<'a, MySql> + sqlx::Type<MySql>,
 {
     let values: Vec<T> = values.collect();
-    let padding = values.last().into_iter().cycle().take(values.len().next_power_of_two() - values.len());
+    let padding = values.last().into_iter().cycle().take(padded_len(values.len()) - values.len());
     statement.push("(");
     let mut list = statement.separated(", ");
     for value in values.iter().chain(padding) {
         list.push_bind(value.clone());
     }
     statement.push(")");
+}
+
+/// How many placeholders a list of so many values gets.
+pub(crate) fn padded_len(values: usize) -> usize {
+    values.next_power_of_two()
 }
 
 fn error_number(error: &sqlx::Error) -> Option<u16> {

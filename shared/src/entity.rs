@@ -35,7 +35,7 @@ pub use patch::Patch;
 pub use payment::{ChangePayment, CreatePayments, EditPayment, NewPayment, Payment, PaymentField, PaymentStatus};
 pub use product::{ChangeProduct, MoveStock, NewProduct, Product, ProductField, ProductStatus};
 pub use status::Status;
-pub use user::{ChangeUser, NewUser, User, UserField, UserStatus};
+pub use user::{ChangeUser, NewUser, User, UserField, UserStatus, search_users};
 
 use crate::timestamp::Timestamp;
 
@@ -51,11 +51,13 @@ use crate::timestamp::Timestamp;
     Hash,
     Serialize,
     Deserialize,
+    poem_openapi::Enum,
     strum::Display,
     strum::EnumString,
     strum::VariantArray,
 )]
 #[serde(rename_all = "lowercase")]
+#[oai(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Kind {
     User,

@@ -27,6 +27,10 @@ impl Lane {
         Self((positive % u32::from(LANES)) as u16)
     }
 
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..LANES).map(Self)
+    }
+
     /// The partition of a topic with so many partitions.
     #[must_use]
     pub fn partition(self, partitions: u16) -> i32 {

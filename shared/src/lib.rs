@@ -3,6 +3,8 @@
 //! All SQL is here. [`UnitOfWork`](unit_of_work::UnitOfWork) is the only writer: there is no other way to change an
 //! entity, and none to change it without its event.
 
+pub mod aggregation;
+pub mod audit;
 pub mod bell;
 pub mod cache;
 pub mod change;
@@ -10,6 +12,8 @@ pub mod config;
 pub mod database;
 pub mod entity;
 pub mod event;
+pub mod idempotency;
+pub mod jobs;
 pub mod kafka;
 pub mod lane;
 pub mod lifecycle;
@@ -17,8 +21,11 @@ pub mod money;
 pub mod outbox;
 pub mod probe;
 pub mod process;
+pub mod query;
 pub mod redis;
 pub mod repository;
+pub mod search;
+pub mod specification;
 pub mod store;
 pub mod telemetry;
 pub mod timestamp;

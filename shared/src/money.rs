@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt};
 use mongodb::bson::Decimal128;
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
+    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
 };
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -171,6 +171,14 @@ impl ToJSON for Amount {
 impl ParseFromJSON for Amount {
     fn parse_from_json(value: Option<serde_json::Value>) -> ParseResult<Self> {
         serde_json::from_value(value.unwrap_or_default()).map_err(ParseError::custom)
+    }
+}
+
+/// To compare with amounts of any currency.
+impl ParseFromParameter for Amount {
+    fn parse_from_parameter(value: &str) -> ParseResult<Self> {
+        let read = AmountInput::read(&serde_json::Value::from(value));
+        read.map(|input| Self(input.0)).map_err(ParseError::custom)
     }
 }
 

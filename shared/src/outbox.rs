@@ -14,7 +14,7 @@ mod lease;
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
-use sqlx::{Connection, FromRow, MySql, MySqlConnection, QueryBuilder, types::Text};
+use sqlx::{Connection, FromRow, MySql, MySqlConnection, MySqlPool, QueryBuilder, types::Text};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -127,6 +127,17 @@ pub async fn pending(connection: &mut MySqlConnection, limit: BatchLimit) -> sql
         }
     }
     Ok(batch)
+}
+
+/// For how many milliseconds the row with the lowest id has waited, by the database's clock; 0 where none waits.
+pub async fn oldest_age_ms(pool: &MySqlPool) -> sqlx::Result<u64> {
+    let age: Option<i64> = sqlx::query_scalar(
+        "SELECT TIMESTAMPDIFF(MICROSECOND, created_at, UTC_TIMESTAMP(6)) DIV 1000 FROM outbox_events \
+         ORDER BY id LIMIT 1",
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(age.and_then(|age| u64::try_from(age).ok()).unwrap_or_default())
 }
 
 /// Of one lane in one statement.

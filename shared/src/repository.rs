@@ -1,56 +1,61 @@
-//! Reading entities. What is read is what is committed.
+//! Reading entities, whatever the store. Writing is the [unit of work](crate::unit_of_work)'s alone.
 
-use std::marker::PhantomData;
+mod cached;
+mod documents;
+mod measured;
+mod mongo;
+mod mysql;
 
-use sqlx::{MySql, MySqlPool, QueryBuilder};
 use thiserror::Error;
 
-use crate::entity::{Entity, Id};
+pub use cached::{CacheStats, Cached, Counts, WarmReport, Warming};
+pub use documents::{DocumentIndex, Documents};
+pub use measured::{Latencies, Measured, Quantiles};
+pub use mongo::MongoRepository;
+pub use mysql::{Index, MySqlRepository};
+
+pub(crate) use documents::entity_of;
+
+use crate::{
+    database,
+    entity::{Entity, Id},
+    query::{Page, Query},
+    specification::Specification,
+};
 
 #[derive(Debug, Error)]
-#[error("the entity could not be read from MySQL")]
-pub struct ReadError(#[from] pub sqlx::Error);
-
-/// A part of a list, newest first.
-#[derive(Clone, Copy, Debug)]
-pub struct Window {
-    pub limit: u32,
-    pub offset: u32,
+pub enum ReadError {
+    #[error("MySQL could not be read")]
+    MySql(#[source] sqlx::Error),
+    #[error("MongoDB could not be read")]
+    Mongodb(#[from] mongodb::error::Error),
+    /// Or of the audit trail.
+    #[error("a document is not of its form")]
+    Document(#[source] mongodb::bson::error::Error),
+    #[error("an entity could not be written as JSON")]
+    Json(#[source] serde_json::Error),
+    #[error("the documents could not be read in time")]
+    Timeout,
+    #[error("a read panicked")]
+    Panicked,
+    /// It was given up, so that others are served.
+    #[error("the query took too long")]
+    TooExpensive,
 }
 
-#[derive(Debug)]
-pub struct Page<E> {
-    pub items: Vec<E>,
-    pub has_more: bool,
+impl From<sqlx::Error> for ReadError {
+    fn from(error: sqlx::Error) -> Self {
+        if database::took_too_long(&error) { Self::TooExpensive } else { Self::MySql(error) }
+    }
 }
 
-/// The entities of one kind in MySQL.
-#[derive(Clone, Debug)]
-pub struct MySqlRepository<E> {
-    pool: MySqlPool,
-    entity: PhantomData<fn() -> E>,
-}
+/// The entities of one kind in one store.
+pub trait Repository<E: Entity>: Send + Sync {
+    fn get(&self, id: &Id) -> impl Future<Output = Result<Option<E>, ReadError>> + Send;
 
-impl<E: Entity> MySqlRepository<E> {
-    #[must_use]
-    pub fn new(pool: MySqlPool) -> Self {
-        Self { pool, entity: PhantomData }
-    }
+    fn find(&self, query: &Query<E>) -> impl Future<Output = Result<Page<E>, ReadError>> + Send;
 
-    pub async fn get(&self, id: &Id) -> Result<Option<E>, ReadError> {
-        let mut select: QueryBuilder<MySql> = QueryBuilder::new(E::SELECT);
-        select.push(" WHERE id = ").push_bind(id);
-        Ok(select.build_query_as().fetch_optional(&self.pool).await?)
-    }
+    fn count(&self, specification: &Specification<E>) -> impl Future<Output = Result<u64, ReadError>> + Send;
 
-    pub async fn list(&self, window: Window) -> Result<Page<E>, ReadError> {
-        let mut select: QueryBuilder<MySql> = QueryBuilder::new(E::SELECT);
-        // One row more than asked for tells whether there are more.
-        select.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(window.limit + 1);
-        select.push(" OFFSET ").push_bind(window.offset);
-        let mut items: Vec<E> = select.build_query_as().fetch_all(&self.pool).await?;
-        let has_more = items.len() > window.limit as usize;
-        items.truncate(window.limit as usize);
-        Ok(Page { items, has_more })
-    }
+    fn exists(&self, id: &Id) -> impl Future<Output = Result<bool, ReadError>> + Send;
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{MySql, MySqlConnection, MySqlPool, QueryBuilder, Transaction, types::Text};
+use sqlx::{Executor, MySql, MySqlConnection, MySqlPool, QueryBuilder, Transaction, types::Text};
 use thiserror::Error;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -205,6 +205,35 @@ impl UnitOfWork {
             .await
             .map_err(|error| self.failed(error))?;
         self.record(Action::Deleted, &entity, version, None)
+    }
+
+    /// Where [`roll_back_to_savepoint`](Self::roll_back_to_savepoint) leads back to.
+    pub(crate) async fn set_savepoint(&mut self) -> Result<(), WriteError> {
+        self.run("SAVEPOINT before_work").await
+    }
+
+    /// Undoes what was changed since, and forgets its events.
+    pub(crate) async fn roll_back_to_savepoint(&mut self) -> Result<(), WriteError> {
+        self.run("ROLLBACK TO SAVEPOINT before_work").await?;
+        self.events.clear();
+        Ok(())
+    }
+
+    /// How long the next statements wait for a lock.
+    pub(crate) async fn set_lock_wait_seconds(&mut self, seconds: u32) -> Result<(), WriteError> {
+        let set = sqlx::query("SET SESSION innodb_lock_wait_timeout = ?").bind(seconds);
+        let set = set.execute(&mut *self.transaction).await;
+        set.map(|_| ()).map_err(|error| self.failed(error))
+    }
+
+    async fn run(&mut self, statement: &'static str) -> Result<(), WriteError> {
+        let run = self.transaction.execute(sqlx::raw_sql(statement)).await;
+        run.map(|_| ()).map_err(|error| self.failed(error))
+    }
+
+    /// Lets the whole be done again in a new transaction.
+    pub(crate) fn demand_retry(&mut self) {
+        self.conflict = true;
     }
 
     /// For what belongs to an entity and lies in another table. The caller tells [`failed`](Self::failed) of errors.

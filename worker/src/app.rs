@@ -5,12 +5,14 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Context;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use shared::{
+    bell::Bell,
     cache::Cache,
     config::{Config, Consumer},
     database::{self, PinnedError},
     kafka::{self, TopicError},
     lifecycle::Lifecycle,
     redis::Redis,
+    store::Store,
     telemetry::one_line,
 };
 use uuid::Uuid;
@@ -21,6 +23,7 @@ use crate::{
     probes::Probes,
     projector::Projector,
     relay::Relay,
+    scheduler::Scheduler,
 };
 
 /// Between two looks for a store that is away.
@@ -36,10 +39,11 @@ pub enum Role {
     Relay,
     Invalidator,
     Projector,
+    Scheduler,
 }
 
 impl Role {
-    pub const ALL: [Self; 3] = [Self::Relay, Self::Invalidator, Self::Projector];
+    pub const ALL: [Self; 4] = [Self::Relay, Self::Invalidator, Self::Projector, Self::Scheduler];
 }
 
 pub struct App {
@@ -116,12 +120,15 @@ impl Worker<'_> {
             let effect = Projector::new(&config.mongodb, self.lifecycle.clone()).await.context("mongodb.uri")?;
             running.push(self.group(effect, &config.projector)?);
         }
+        if (roles.contains(&Role::Relay) || roles.contains(&Role::Scheduler)) && !self.finds_database().await? {
+            return Ok(None);
+        }
+        let cache = Cache::new(self.redis.clone(), &config.redis.prefix, &config.cache);
+        let worker = Uuid::now_v7().to_string();
+        if roles.contains(&Role::Scheduler) {
+            running.push(self.scheduler(cache.clone(), worker.clone()));
+        }
         if roles.contains(&Role::Relay) {
-            if !self.finds_database().await? {
-                return Ok(None);
-            }
-            let cache = Cache::new(self.redis.clone(), &config.redis.prefix, &config.cache);
-            let worker = Uuid::now_v7().to_string();
             let relay = Relay::new(config.clone(), self.redis.clone(), cache, self.lifecycle.clone(), worker);
             running.push(self.spawn(async move {
                 relay.run().await;
@@ -129,6 +136,14 @@ impl Worker<'_> {
             }));
         }
         Ok(Some(running))
+    }
+
+    fn scheduler(&self, cache: Cache, worker: String) -> BoxFuture<'static, anyhow::Result<()>> {
+        let config = self.config.clone();
+        let bell = Bell::start(self.redis.clone(), &config.redis.prefix, &self.lifecycle);
+        let store = Store::new(&config.database, cache, bell, self.lifecycle.clone());
+        let scheduler = Scheduler::new(store.pool().clone(), worker, self.lifecycle.clone());
+        self.spawn(async move { scheduler.run(store, &config).await.context("scheduler") })
     }
 
     fn group<E: Effect>(

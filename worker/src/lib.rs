@@ -8,3 +8,4 @@ mod newest;
 mod probes;
 mod projector;
 mod relay;
+mod scheduler;

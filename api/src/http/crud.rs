@@ -1,7 +1,5 @@
 //! The routes that are the same for every entity.
 
-use std::marker::PhantomData;
-
 use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi, Tags,
@@ -10,54 +8,71 @@ use poem_openapi::{
     types::{ParseFromJSON, ToJSON, Type},
 };
 use shared::{
-    change::{Create, Delete, Edit},
-    entity::{Entity, Id, Version},
-    repository::{MySqlRepository, Window},
+    audit::AuditLog,
+    change::{Managed, Rules, Target, Wanted},
+    entity::{Id, Version},
+    idempotency::Answer,
+    repository::Repository,
     store::Store,
 };
 
+use crate::repositories::MySql;
+
 use super::{
+    State,
+    answered::{Answered, Asked},
+    history::{self, History},
     input::Input,
+    lists::{Listed, Listing},
+    preconditions::{etag, expected_version, is_known},
     problem::{Code, Problem},
     request::RequestContext,
 };
 
 #[derive(Tags)]
 pub(crate) enum ApiTags {
+    /// Who orders and pays.
     Users,
+    /// What is ordered.
+    Products,
+    /// What users buy. An order holds stock while it is pending or confirmed.
+    Orders,
+    /// What users pay.
+    Payments,
+    /// The stores behind the entities: queries, and the cache.
+    Repositories,
     /// How the service is.
     Health,
 }
 
 /// An entity as HTTP shows it.
-pub(crate) trait Resource: Entity + Type + ToJSON {
+pub(crate) trait Resource:
+    Managed<New: Type + ParseFromJSON + ToJSON, Changes: ParseFromJSON> + Type + ToJSON + ParseFromJSON
+{
     /// `/api/v1/users`
     const PATH: &'static str;
     const TAG: ApiTags;
-    /// What a client sends to create an entity, and to replace one.
-    type New: ParseFromJSON + Clone + Send + Sync + 'static;
-    /// What a client sends to change one.
-    type Changes: ParseFromJSON + Clone + Send + Sync + 'static;
-
-    fn new(new: Self::New) -> Self;
-    /// The id that a client brings, if it does.
-    fn id_of(new: &Self::New) -> Option<&Id>;
-    fn replace(&mut self, new: Self::New);
-    fn change(&mut self, changes: Self::Changes);
 }
 
-/// A part of a list, newest first.
+/// A batch is larger than one entity.
+const MOST_BATCH_BYTES: usize = 1 << 20;
+
+/// Several to be created, all or none.
 #[derive(Object)]
-pub(crate) struct Page<E: Type + ToJSON + ParseFromJSON> {
+#[oai(deny_unknown_fields)]
+struct Batch<N: Type + ParseFromJSON + ToJSON> {
+    #[oai(validator(min_items = 1, max_items = 100))]
+    items: Vec<N>,
+}
+
+/// Those that were created, in the order of the request.
+#[derive(Object)]
+struct CreatedBatch<E: Type + ParseFromJSON + ToJSON> {
     items: Vec<E>,
-    /// Whether there are items after these.
-    has_more: bool,
-    limit: u32,
-    offset: u32,
 }
 
 #[derive(ApiResponse)]
-pub(crate) enum Found<E: Resource> {
+pub(super) enum Found<E: Resource> {
     /// The entity.
     #[oai(status = 200)]
     Entity(
@@ -66,13 +81,28 @@ pub(crate) enum Found<E: Resource> {
         #[oai(header = "ETag")]
         String,
     ),
+    /// It has the version that `If-None-Match` names.
+    #[oai(status = 304)]
+    NotModified(
+        /// The version, in quotes.
+        #[oai(header = "ETag")]
+        String,
+    ),
 }
 
 #[derive(ApiResponse)]
-pub(crate) enum Created<E: Resource> {
-    /// The entity as it was stored.
+enum Replaced<E: Resource> {
+    /// The entity as it is now.
+    #[oai(status = 200)]
+    Changed(
+        Json<E>,
+        /// The version, in quotes.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// There was none, and `If-None-Match: *` asked for a new one.
     #[oai(status = 201)]
-    Entity(
+    Created(
         Json<E>,
         /// The version, in quotes.
         #[oai(header = "ETag")]
@@ -84,77 +114,152 @@ pub(crate) enum Created<E: Resource> {
 }
 
 #[derive(ApiResponse)]
-pub(crate) enum Deleted {
+enum Changed<E: Resource> {
+    /// The entity as it is now.
+    #[oai(status = 200)]
+    Entity(
+        Json<E>,
+        /// The version, in quotes.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Deleted {
     /// It is deleted.
     #[oai(status = 204)]
     Done,
 }
 
-pub(crate) struct Crud<E> {
+pub(crate) struct Crud<E: Resource> {
     store: Store,
-    repository: MySqlRepository<E>,
-    entity: PhantomData<fn() -> E>,
+    repository: MySql<E>,
+    audit: AuditLog,
+    rules: Rules,
 }
 
 impl<E: Resource> Crud<E> {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { repository: MySqlRepository::new(store.pool().clone()), store, entity: PhantomData }
+    pub(crate) fn new(state: &State) -> Self {
+        Self {
+            store: state.store.clone(),
+            repository: state.repositories.mysql(),
+            audit: state.audit.clone(),
+            rules: state.rules,
+        }
     }
 }
 
 #[OpenApi(prefix_path = E::PATH, tag = "E::TAG")]
-impl<E: Resource + ParseFromJSON> Crud<E> {
+impl<E: Resource> Crud<E> {
     /// Create
     ///
     /// The server makes an id where none is brought. An id that was deleted may be used again: its versions go on.
     #[oai(path = "/", method = "post")]
-    async fn create(&self, context: Data<&RequestContext>, input: Input<E::New>) -> Result<Created<E>, Problem> {
-        let created = self.store.transact(context.origin(), Create(E::new(input.0))).await?;
-        let location = format!("{}/{}", E::PATH, created.id());
-        Ok(Created::Entity(Json(created.clone()), etag(created.version()), location))
+    async fn create(
+        &self,
+        context: Data<&RequestContext>,
+        input: Input<E::New>,
+        /// Makes the request repeatable: the first answer is given again. Kept for a day.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<String>>,
+    ) -> Result<Answered<E, 201>, Problem> {
+        let Input { value, fingerprint } = input;
+        let create = E::create(vec![value], self.rules).map_err(|found| Problem::invalid(found).of_the_only_item())?;
+        let asked = Asked { context: context.0, key: idempotency_key.0.as_deref(), fingerprint, only_item: true };
+        asked.perform(&self.store, create, |created| created_one(&created[0])).await
+    }
+
+    /// Create several, all or none
+    #[oai(path = "/batch", method = "post")]
+    async fn create_batch(
+        &self,
+        context: Data<&RequestContext>,
+        input: Input<Batch<E::New>, MOST_BATCH_BYTES>,
+        /// Makes the request repeatable: the first answer is given again. Kept for a day.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<String>>,
+    ) -> Result<Answered<CreatedBatch<E>, 201>, Problem> {
+        let Input { value: Batch { items }, fingerprint } = input;
+        let twice = shared::change::ids_twice::<E>(&items);
+        if !twice.is_empty() {
+            return Err(Problem::invalid(twice));
+        }
+        let create = E::create(items, self.rules).map_err(Problem::invalid)?;
+        let asked = Asked { context: context.0, key: idempotency_key.0.as_deref(), fingerprint, only_item: false };
+        let render = |created: &Vec<E>| Answer {
+            status: 201,
+            etag: None,
+            location: None,
+            body: CreatedBatch { items: created.clone() }.to_json_string().into_bytes(),
+        };
+        asked.perform(&self.store, create, render).await
     }
 
     /// List, newest first
+    ///
+    /// By `after` (a cursor: `next` of the part before) nothing is shown twice or missed while others write; by
+    /// `offset` it may be. Parameters named after fields are conditions, which all must hold.
     #[oai(path = "/", method = "get")]
-    async fn list(
-        &self,
-        /// How many at the most.
-        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "100")))]
-        limit: Query<u32>,
-        /// How many to pass over.
-        #[oai(default, validator(maximum(value = "10000")))]
-        offset: Query<u32>,
-    ) -> Result<Json<Page<E>>, Problem> {
-        let window = Window { limit: limit.0, offset: offset.0 };
-        let page = self.repository.list(window).await?;
-        Ok(Json(Page { items: page.items, has_more: page.has_more, limit: window.limit, offset: window.offset }))
+    async fn list(&self, listing: Listing<E>) -> Result<Listed<E>, Problem> {
+        listing.answer(&self.repository, None).await
     }
 
     /// Get by id
     #[oai(path = "/:id", method = "get")]
-    async fn get(&self, id: Path<String>) -> Result<Found<E>, Problem> {
+    async fn get(
+        &self,
+        /// The id.
+        id: Path<String>,
+        /// Versions, in quotes, that the client has.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+        /// Never answer an older version than this.
+        #[oai(name = "X-Min-Version")]
+        min_version: Header<Option<u64>>,
+    ) -> Result<Found<E>, Problem> {
         let found = self.repository.get(&known(&id.0)?).await?;
-        found.map(shown).ok_or_else(|| Problem::new(Code::NotFound))
+        let found = found.filter(|entity| min_version.0.is_none_or(|least| entity.version() >= Version(least)));
+        match found {
+            Some(entity) if is_known(if_none_match.0.as_deref(), entity.version()) => {
+                Ok(Found::NotModified(etag(entity.version())))
+            }
+            Some(entity) => {
+                let etag = etag(entity.version());
+                Ok(Found::Entity(Json(entity), etag))
+            }
+            None if min_version.0.is_some() => Err(Problem::new(Code::VersionNotReached)),
+            None => Err(Problem::new(Code::NotFound)),
+        }
     }
 
-    /// Replace
+    /// Replace, or create at this id
     #[oai(path = "/:id", method = "put")]
     async fn replace(
         &self,
         context: Data<&RequestContext>,
+        /// The id.
         id: Path<String>,
         input: Input<E::New>,
         /// The version that is to be replaced, in quotes. Without it any.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
-    ) -> Result<Found<E>, Problem> {
-        let id = known(&id.0)?;
-        if E::id_of(&input.0).is_some_and(|brought| *brought != id) {
-            return Err(Problem::another_id());
+        /// `*`: create it, where there is none.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+    ) -> Result<Replaced<E>, Problem> {
+        let mut new = input.value;
+        match if_none_match.0.as_deref().map(str::trim) {
+            None => {}
+            Some("*") if if_match.0.is_none() => return self.create_at(context.0, &id.0, new).await,
+            Some(_) => return Err(Problem::invalid_parameter("If-None-Match", "must be *, without If-Match")),
         }
-        let expected = expected_version(if_match.0.as_deref())?;
-        let edit = Edit::new(id, expected, move |entity: &mut E| entity.replace(input.0.clone()));
-        Ok(shown(self.store.transact(context.origin(), edit).await?))
+        let id = known(&id.0)?;
+        check_id::<E>(&new, &id)?;
+        E::set_id(&mut new, id.clone());
+        let changed = self.edit(context.0, id, if_match.0.as_deref(), Wanted::Replacement(new)).await?;
+        let etag = etag(changed.version());
+        Ok(Replaced::Changed(Json(changed), etag))
     }
 
     /// Change
@@ -164,15 +269,17 @@ impl<E: Resource + ParseFromJSON> Crud<E> {
     async fn change(
         &self,
         context: Data<&RequestContext>,
+        /// The id.
         id: Path<String>,
         input: Input<E::Changes>,
         /// The version that is to be changed, in quotes. Without it any.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
-    ) -> Result<Found<E>, Problem> {
-        let expected = expected_version(if_match.0.as_deref())?;
-        let edit = Edit::new(known(&id.0)?, expected, move |entity: &mut E| entity.change(input.0.clone()));
-        Ok(shown(self.store.transact(context.origin(), edit).await?))
+    ) -> Result<Changed<E>, Problem> {
+        let wanted = Wanted::Changes(input.value);
+        let changed = self.edit(context.0, known(&id.0)?, if_match.0.as_deref(), wanted).await?;
+        let etag = etag(changed.version());
+        Ok(Changed::Entity(Json(changed), etag))
     }
 
     /// Delete
@@ -180,41 +287,88 @@ impl<E: Resource + ParseFromJSON> Crud<E> {
     async fn delete(
         &self,
         context: Data<&RequestContext>,
+        /// The id.
         id: Path<String>,
         /// The version that is to be deleted, in quotes. Without it any.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
     ) -> Result<Deleted, Problem> {
-        let expected = expected_version(if_match.0.as_deref())?;
-        self.store.transact(context.origin(), Delete::<E>::new(known(&id.0)?, expected)).await?;
+        let expected = expected_version(if_match.0.as_deref(), self.rules.require_version)?;
+        let target = Target { id: known(&id.0)?, expected };
+        self.store.transact(context.origin(), E::delete(target)).await?;
         Ok(Deleted::Done)
+    }
+
+    /// What became of it
+    ///
+    /// Every change that is known, the newest first: who, when, and from what to what. Also of what was deleted.
+    #[oai(path = "/:id/history", method = "get")]
+    async fn history(
+        &self,
+        /// The id.
+        id: Path<String>,
+        /// How many changes at the most.
+        #[oai(default = "history::default_limit", validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<u32>,
+        /// Only changes before this version.
+        before: Query<Option<u64>>,
+    ) -> Result<Json<History<E>>, Problem> {
+        history::read(&self.audit, &self.repository, &known(&id.0)?, limit.0, before.0.map(Version)).await.map(Json)
     }
 }
 
-fn default_limit() -> u32 {
-    20
+impl<E: Resource> Crud<E> {
+    async fn edit(
+        &self,
+        context: &RequestContext,
+        id: Id,
+        if_match: Option<&str>,
+        wanted: Wanted<E>,
+    ) -> Result<E, Problem> {
+        let expected = expected_version(if_match, self.rules.require_version)?;
+        let edit = E::edit(Target { id, expected }, wanted, self.rules).map_err(Problem::invalid)?;
+        Ok(self.store.transact(context.origin(), edit).await?)
+    }
+
+    async fn create_at(&self, context: &RequestContext, id: &str, mut new: E::New) -> Result<Replaced<E>, Problem> {
+        let id: Id =
+            id.parse().map_err(|error: shared::entity::IdError| Problem::invalid_parameter("id", error.to_string()))?;
+        check_id::<E>(&new, &id)?;
+        E::set_id(&mut new, id);
+        let create = E::create(vec![new], self.rules).map_err(|found| Problem::invalid(found).of_the_only_item())?;
+        let created = self.store.transact(context.origin(), create).await;
+        let created = created.map_err(|error| match Problem::from(error).of_the_only_item() {
+            // The condition was that there is none.
+            problem if problem.code == Code::AlreadyExists && problem.is_about("/id") => {
+                Problem::new(Code::VersionMismatch).with_detail("it exists")
+            }
+            problem => problem,
+        })?;
+        let Some(created) = created.into_iter().next() else { return Err(Problem::new(Code::Internal)) };
+        let (etag, location) = (etag(created.version()), format!("{}/{}", E::PATH, created.id()));
+        Ok(Replaced::Created(Json(created), etag, location))
+    }
 }
 
-fn shown<E: Resource>(entity: E) -> Found<E> {
-    let etag = etag(entity.version());
-    Found::Entity(Json(entity), etag)
+fn created_one<E: Resource>(created: &E) -> Answer {
+    Answer {
+        status: 201,
+        etag: Some(etag(created.version())),
+        location: Some(format!("{}/{}", E::PATH, created.id())),
+        body: created.to_json_string().into_bytes(),
+    }
 }
 
-fn etag(version: Version) -> String {
-    format!("\"{version}\"")
+/// The body may only repeat the path's id.
+fn check_id<E: Resource>(new: &E::New, id: &Id) -> Result<(), Problem> {
+    if E::brought_id(new).is_none_or(|brought| brought == id) {
+        return Ok(());
+    }
+    let rule = "an id does not change: leave it out or repeat that of the path".to_owned();
+    Err(Problem::invalid(vec![shared::violation::Violation::at("/id", "not-allowed", rule)]))
 }
 
 /// What cannot be an id is an id that nobody has.
-fn known(id: &str) -> Result<Id, Problem> {
+pub(super) fn known(id: &str) -> Result<Id, Problem> {
     id.parse().map_err(|_| Problem::new(Code::NotFound))
-}
-
-/// The version that `If-Match` names; None where any will do.
-fn expected_version(if_match: Option<&str>) -> Result<Option<Version>, Problem> {
-    let Some(text) = if_match.map(str::trim).filter(|text| *text != "*") else { return Ok(None) };
-    let digits = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    match digits.and_then(|digits| digits.parse().ok()) {
-        Some(version) => Ok(Some(Version(version))),
-        None => Err(Problem::invalid_parameter("If-Match", "must be one version in quotes, or *".to_owned())),
-    }
 }

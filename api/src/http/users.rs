@@ -1,28 +1,59 @@
 //! Users over HTTP.
 
-use shared::entity::{ChangeUser, Id, NewUser, User};
+use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
+use shared::{
+    entity::{User, search_users},
+    repository::ReadError,
+};
+use sqlx::MySqlPool;
 
-use super::crud::{ApiTags, Resource};
+use super::{
+    State,
+    crud::{ApiTags, Resource},
+    problem::Problem,
+};
 
 impl Resource for User {
     const PATH: &'static str = "/api/v1/users";
     const TAG: ApiTags = ApiTags::Users;
-    type New = NewUser;
-    type Changes = ChangeUser;
+}
 
-    fn new(new: NewUser) -> Self {
-        Self::new(new)
-    }
+/// Users that were found, by name and address.
+#[derive(Object)]
+struct FoundUsers {
+    items: Vec<User>,
+}
 
-    fn id_of(new: &NewUser) -> Option<&Id> {
-        new.id.as_ref()
-    }
+pub(super) struct UserRoutes {
+    pool: MySqlPool,
+}
 
-    fn replace(&mut self, new: NewUser) {
-        self.replace(new);
+impl UserRoutes {
+    pub(super) fn new(state: &State) -> Self {
+        Self { pool: state.store.pool().clone() }
     }
+}
 
-    fn change(&mut self, changes: ChangeUser) {
-        self.change(changes);
+#[OpenApi(prefix_path = "/api/v1/users", tag = "ApiTags::Users")]
+impl UserRoutes {
+    /// Search
+    ///
+    /// Users whose name or address begins with the text, whatever its case: by name first, then by address.
+    #[oai(path = "/search", method = "get", operation_id = "searchUsers")]
+    async fn search(
+        &self,
+        /// How the name or the address begins.
+        #[oai(validator(min_length = 1, max_length = 200))]
+        q: Query<String>,
+        /// How many at the most.
+        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<u32>,
+    ) -> Result<Json<FoundUsers>, Problem> {
+        let found = search_users(&self.pool, &q.0, limit.0).await;
+        Ok(Json(FoundUsers { items: found.map_err(ReadError::MySql)? }))
     }
+}
+
+fn default_limit() -> u32 {
+    20
 }

@@ -1,5 +1,7 @@
 //! The sections of the configuration and what their values may be.
 
+use std::{net::IpAddr, str::FromStr};
+
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,8 @@ use crate::lane::LANES;
 pub struct Server {
     pub host: String,
     pub port: u16,
+    #[serde(serialize_with = "hidden")]
+    pub cursor_keys: SecretString,
     pub shutdown_grace_seconds: u64,
 }
 
@@ -19,6 +23,9 @@ pub struct Server {
 pub struct Http {
     pub max_body_bytes: usize,
     pub request_timeout_ms: u64,
+    pub max_concurrent_requests: usize,
+    pub require_if_match: bool,
+    pub cors_origins: String,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -33,6 +40,7 @@ pub struct Database {
     pub max_connections: u32,
     pub acquire_timeout_ms: u64,
     pub transaction_timeout_ms: u64,
+    pub read_timeout_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -71,6 +79,7 @@ pub struct Mongodb {
 pub struct Cache {
     pub ttl_ms: u64,
     pub absent_ttl_ms: u64,
+    pub max_staleness_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -101,6 +110,25 @@ pub struct Notifications {
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
+pub struct Users {
+    pub unique_email: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Orders {
+    pub expire_after_seconds: u32,
+}
+
+/// When jobs run.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scheduler {
+    pub expire_orders: String,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Worker {
     pub host: String,
     pub port: u16,
@@ -122,17 +150,26 @@ pub struct Telemetry {
     pub log_directory: String,
 }
 
+const LEAST_KEY_BYTES: usize = 16;
+
 impl Config {
     /// Refuses values that have the right type and could not work.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.check_stores()?;
         within("server.shutdown_grace_seconds", self.server.shutdown_grace_seconds, 1, 600)?;
         within("worker.shutdown_grace_seconds", self.worker.shutdown_grace_seconds, 1, 600)?;
+        self.check_server()?;
         within("http.max_body_bytes", self.http.max_body_bytes as u64, 1024, 16 << 20)?;
         // A write must be decided before its request is given up: to connect, to work, to commit.
         let write_ms = self.database.acquire_timeout_ms + 2 * self.database.transaction_timeout_ms;
         within("http.request_timeout_ms", self.http.request_timeout_ms, write_ms, 300_000)?;
+        within("http.max_concurrent_requests", self.http.max_concurrent_requests as u64, 1, 1_000_000)?;
+        within("orders.expire_after_seconds", self.orders.expire_after_seconds.into(), 1, 366 * 86_400)?;
+        if let Err(error) = croner::Cron::from_str(&self.scheduler.expire_orders) {
+            return refuse("scheduler.expire_orders", error.to_string());
+        }
         within("cache.ttl_ms", self.cache.ttl_ms, 1_000, 7 * 86_400_000)?;
+        within("cache.max_staleness_ms", self.cache.max_staleness_ms, 100, 3_600_000)?;
         within("cache.absent_ttl_ms", self.cache.absent_ttl_ms, 1_000, 86_400_000)?;
         within("outbox.batch_rows", self.outbox.batch_rows.into(), 1, 4_000)?;
         // The producer's queue holds 16 MiB.
@@ -149,11 +186,27 @@ impl Config {
         within("notifications.ping_interval_ms", self.notifications.ping_interval_ms, 100, 300_000)
     }
 
+    fn check_server(&self) -> Result<(), ConfigError> {
+        let keys = self.server.cursor_keys.expose_secret();
+        if keys.is_empty() {
+            return match self.server.host.parse::<IpAddr>() {
+                Ok(address) if address.is_loopback() => Ok(()),
+                _ if self.server.host == "localhost" => Ok(()),
+                _ => refuse("server.cursor_keys", "beyond loopback there must be at least one".to_owned()),
+            };
+        }
+        if keys.split(',').any(|key| key.trim().len() < LEAST_KEY_BYTES) {
+            return refuse("server.cursor_keys", format!("each key has at least {LEAST_KEY_BYTES} characters"));
+        }
+        Ok(())
+    }
+
     fn check_stores(&self) -> Result<(), ConfigError> {
         named("database.name", &self.database.name, "_-")?;
         within("database.max_connections", self.database.max_connections.into(), 1, 1_000)?;
         within("database.acquire_timeout_ms", self.database.acquire_timeout_ms, 10, 60_000)?;
         within("database.transaction_timeout_ms", self.database.transaction_timeout_ms, 100, 300_000)?;
+        within("database.read_timeout_ms", self.database.read_timeout_ms, 10, 300_000)?;
         if let Err(error) = redis::Client::open(self.redis.url.expose_secret()) {
             return refuse("redis.url", format!("not an address of a Redis server: {}", error.category()));
         }

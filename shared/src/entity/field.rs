@@ -98,6 +98,17 @@ impl Value<'_> {
     pub fn choice(word: impl Into<&'static str>) -> Self {
         Self::Text(word.into().into())
     }
+
+    #[must_use]
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Text(text) => Value::Text(text.into_owned().into()),
+            Self::Integer(number) => Value::Integer(number),
+            Self::Amount(decimal) => Value::Amount(decimal),
+            Self::Time(time) => Value::Time(time),
+        }
+    }
 }
 
 impl From<Version> for Value<'_> {

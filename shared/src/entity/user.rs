@@ -1,9 +1,13 @@
 //! A user: who orders and pays, and whose sockets hear of it.
 
+mod search;
+
 use poem_openapi::{Enum, Object, types::Example};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, types::Text};
 use strum::VariantNames;
+
+pub use search::search_users;
 
 use super::{Entity, Facts, Field, FieldType, Id, Kind, Statement, Value, Version};
 use crate::{
@@ -150,9 +154,7 @@ impl Amend for User {
         let changes = match wanted.clone() {
             Wanted::Changes(changes) => changes,
             // A status is not lost by leaving it out.
-            Wanted::Replacement(new) => {
-                ChangeUser { email: Some(new.email), name: Some(new.name), status: new.status }
-            }
+            Wanted::Replacement(new) => ChangeUser { email: Some(new.email), name: Some(new.name), status: new.status },
         };
         if let Some(email) = changes.email {
             self.email = email.0;

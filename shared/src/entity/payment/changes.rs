@@ -101,7 +101,6 @@ fn check_unchanged(new: &NewPayment, payment: &Payment) -> Result<(), ChangeErro
     ];
     let changed = unchanged.into_iter().filter(|(_, same)| !same);
     let stays = "it does not change after the creation";
-    let found: Vec<_> =
-        changed.map(|(pointer, _)| Violation::at(pointer, "immutable", stays.to_owned())).collect();
+    let found: Vec<_> = changed.map(|(pointer, _)| Violation::at(pointer, "immutable", stays.to_owned())).collect();
     if found.is_empty() { Ok(()) } else { Err(ChangeError::Invalid(found)) }
 }

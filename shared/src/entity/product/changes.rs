@@ -199,8 +199,7 @@ impl Product {
     fn replace(&mut self, new: NewProduct) -> Result<(), Vec<Violation>> {
         let (stock, status) = (new.stock.unwrap_or(self.stock), new.status.unwrap_or(self.status));
         let replaced = Self::new(new)?;
-        let (id, version, created_at, updated_at) =
-            (self.id.clone(), self.version, self.created_at, self.updated_at);
+        let (id, version, created_at, updated_at) = (self.id.clone(), self.version, self.created_at, self.updated_at);
         *self = Self { id, stock, status, version, created_at, updated_at, ..replaced };
         Ok(())
     }

@@ -1,0 +1,101 @@
+//! How long a repository takes to answer.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+
+use super::{ReadError, Repository};
+use crate::{
+    entity::{Entity, Id, Kind},
+    query::{Page, Query},
+    specification::Specification,
+};
+
+/// Longer answers count as one of this length.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The latencies of one kind of repository, by what it holds, since the process began.
+#[derive(Clone, Default)]
+pub struct Latencies(Arc<Mutex<HashMap<Kind, Histogram<u32>>>>);
+
+/// In milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantiles {
+    pub count: u64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+}
+
+impl Latencies {
+    /// None where nothing was read yet.
+    #[must_use]
+    pub fn of(&self, kind: Kind) -> Option<Quantiles> {
+        let histograms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let histogram = histograms.get(&kind)?;
+        let quantile = |at| Duration::from_micros(histogram.value_at_quantile(at)).as_secs_f64() * 1_000.0;
+        Some(Quantiles { count: histogram.len(), p50_ms: quantile(0.5), p99_ms: quantile(0.99) })
+    }
+
+    fn record(&self, kind: Kind, taken: Duration) {
+        let micros = u64::try_from(taken.min(LONGEST).as_micros()).unwrap_or(u64::MAX);
+        let mut histograms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !histograms.contains_key(&kind) {
+            // Two digits are enough for a summary.
+            let Ok(histogram) = Histogram::new_with_max(u64::try_from(LONGEST.as_micros()).unwrap_or(u64::MAX), 2)
+            else {
+                return;
+            };
+            histograms.insert(kind, histogram);
+        }
+        if let Some(histogram) = histograms.get_mut(&kind) {
+            histogram.saturating_record(micros);
+        }
+    }
+}
+
+/// A repository whose answers are timed, also those that are errors.
+#[derive(Clone)]
+pub struct Measured<R> {
+    inner: R,
+    latencies: Latencies,
+}
+
+impl<R> Measured<R> {
+    pub fn new(inner: R, latencies: Latencies) -> Self {
+        Self { inner, latencies }
+    }
+
+    /// What is measured, for what only it can do.
+    pub fn inner(&self) -> &R {
+        &self.inner
+    }
+
+    async fn timed<T>(&self, kind: Kind, answer: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let answered = answer.await;
+        self.latencies.record(kind, begun.elapsed());
+        answered
+    }
+}
+
+impl<E: Entity, R: Repository<E>> Repository<E> for Measured<R> {
+    async fn get(&self, id: &Id) -> Result<Option<E>, ReadError> {
+        self.timed(E::KIND, self.inner.get(id)).await
+    }
+
+    async fn find(&self, query: &Query<E>) -> Result<Page<E>, ReadError> {
+        self.timed(E::KIND, self.inner.find(query)).await
+    }
+
+    async fn count(&self, specification: &Specification<E>) -> Result<u64, ReadError> {
+        self.timed(E::KIND, self.inner.count(specification)).await
+    }
+
+    async fn exists(&self, id: &Id) -> Result<bool, ReadError> {
+        self.timed(E::KIND, self.inner.exists(id)).await
+    }
+}

@@ -1,0 +1,75 @@
+//! Aggregations as SQL.
+
+use sqlx::{MySql, QueryBuilder, Row, mysql::MySqlRow};
+
+use super::MySqlRepository;
+use crate::{
+    aggregation::{Aggregation, Function, Group, GroupRow, MOST_GROUPS, Period, RawRow},
+    entity::{Entity, Field, FieldType},
+    repository::ReadError,
+};
+
+impl<E: Entity> MySqlRepository<E> {
+    /// The groups in the order of what they have in common, one more than [`MOST_GROUPS`] where there are so many.
+    pub async fn aggregate(&self, aggregation: &Aggregation<E>) -> Result<Vec<GroupRow>, ReadError> {
+        let mut select: QueryBuilder<MySql> = QueryBuilder::new("SELECT ");
+        for group in aggregation.groups() {
+            select.push("CAST(");
+            push_group(&mut select, *group);
+            select.push(" AS CHAR), ");
+        }
+        select.push("CAST(COUNT(*) AS UNSIGNED)");
+        for (function, field) in aggregation.asked() {
+            push_measure(&mut select, function, field);
+        }
+        select.push(" FROM ").push(E::KIND.plural()).push(" WHERE ");
+        aggregation.specification.push_sql(&mut select);
+        for clause in [" GROUP BY ", " ORDER BY "] {
+            for (index, group) in aggregation.groups().iter().enumerate() {
+                select.push(if index == 0 { clause } else { ", " });
+                push_group(&mut select, *group);
+            }
+        }
+        select.push(" LIMIT ").push_bind(MOST_GROUPS + 1);
+        let rows = select.build().fetch_all(&self.pool).await?;
+        let read = rows.iter().map(|row| read(row, aggregation)).collect::<sqlx::Result<Vec<_>>>()?;
+        // Of nothing, SQL counts one group where none is asked for.
+        Ok(read.into_iter().filter(|raw| raw.count > 0).map(|raw| aggregation.row(raw)).collect())
+    }
+}
+
+fn push_group<F: Field>(select: &mut QueryBuilder<MySql>, group: Group<F>) {
+    let column = group.field.name();
+    let (before, after) = match group.period {
+        None => ("", ""),
+        Some(Period::Day) => ("DATE_FORMAT(", ", '%Y-%m-%d')"),
+        Some(Period::Month) => ("DATE_FORMAT(", ", '%Y-%m-01')"),
+        Some(Period::Week) => {
+            select.push("DATE_FORMAT(").push(column).push(" - INTERVAL WEEKDAY(").push(column);
+            select.push(") DAY, '%Y-%m-%d')");
+            return;
+        }
+    };
+    select.push(before).push(column).push(after);
+}
+
+fn push_measure<F: Field>(select: &mut QueryBuilder<MySql>, function: Function, field: F) {
+    let is_time = field.facts().field_type == FieldType::Time;
+    select.push(if is_time { ", DATE_FORMAT(" } else { ", CAST(" });
+    select.push(match function {
+        Function::Min => "MIN(",
+        Function::Max => "MAX(",
+        Function::Count | Function::Sum | Function::Avg => "SUM(",
+    });
+    select.push(field.name()).push(if is_time { "), '%Y-%m-%dT%H:%i:%s.%fZ')" } else { ") AS CHAR)" });
+}
+
+fn read<E: Entity>(row: &MySqlRow, aggregation: &Aggregation<E>) -> sqlx::Result<RawRow> {
+    let groups = aggregation.groups().len();
+    let text = |index| row.try_get::<Option<String>, _>(index);
+    Ok(RawRow {
+        keys: (0..groups).map(text).collect::<sqlx::Result<_>>()?,
+        count: row.try_get(groups)?,
+        values: (groups + 1..row.len()).map(text).collect::<sqlx::Result<_>>()?,
+    })
+}
