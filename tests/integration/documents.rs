@@ -8,7 +8,7 @@ use shared::config::Config;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_openapi_document_is_the_committed_one() -> anyhow::Result<()> {
-    let document = api::app::openapi(&Config::load(None)?)?;
+    let document = api::app::openapi(&Config::load(None)?).await?;
     let committed: Value = serde_json::from_str(&fs::read_to_string(root().join("docs/openapi.json"))?)?;
     assert_eq!(document, committed, "run `make openapi` and look at the difference");
     Ok(())
