@@ -74,8 +74,9 @@ pub async fn connection(settings: &config::Database) -> sqlx::Result<MySqlConnec
 }
 
 /// MySQL's numbers for: too many connections (of all, of the user, from the host), shutting down, read-only,
-/// interrupted, killed, no such database or table yet, no room.
-const UNAVAILABLE: [u16; 14] = [1040, 1203, 1226, 1129, 1053, 1290, 1836, 1317, 3169, 1049, 1146, 1021, 1114, 1037];
+/// interrupted, too slow, killed, no such database or table yet, no room.
+const UNAVAILABLE: [u16; 15] =
+    [1040, 1203, 1226, 1129, 1053, 1290, 1836, 1317, 3024, 3169, 1049, 1146, 1021, 1114, 1037];
 
 /// True when MySQL is away or refuses everything, not just this statement: a later attempt may succeed.
 #[must_use]

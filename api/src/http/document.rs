@@ -1,56 +1,75 @@
 //! The `OpenAPI` document as it is published: what the framework writes, completed.
+//!
+//! A generic implementation carries only what is the same for all entities, so names of operations, parameters of
+//! lists and the answers that an operation can give are written here, from the method and the path.
+
+mod bodies;
+mod examples;
+mod operations;
+mod parameters;
+mod responses;
 
 use serde_json::{Map, Value, json};
-
-const METHODS: [(&str, &str); 5] =
-    [("post", "create"), ("get", "get"), ("put", "replace"), ("patch", "change"), ("delete", "delete")];
 
 /// Completes the framework's document.
 pub(super) fn published(written: &str) -> serde_json::Result<Value> {
     let mut document: Value = serde_json::from_str(written)?;
-    name_operations(&mut document);
-    close_request_bodies(&mut document);
+    document["servers"] = json!([{ "url": "/", "description": "Where this document comes from." }]);
+    drop_null_defaults(&mut document);
+    add_security(&mut document);
+    bodies::complete(&mut document);
+    for (path, method, operation) in operations(&mut document) {
+        operations::name(&path, method, operation);
+        parameters::complete(&path, operation);
+        responses::complete(&path, method, operation);
+    }
+    responses::add_components(&mut document);
+    examples::complete(&mut document);
     Ok(document)
 }
 
-/// The operations of the generic routes get their names from method and path: `listUsers`, `getUser`. A generic
-/// implementation can only carry a literal, which would be the same for all entities.
-fn name_operations(document: &mut Value) {
-    for (path, item) in members(&mut document["paths"]) {
-        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-        let one = segments.last().is_some_and(|segment| segment.starts_with('{'));
-        let Some(resource) = segments.iter().rev().find(|segment| !segment.starts_with('{')) else { continue };
-        for (method, verb) in METHODS {
-            let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) else { continue };
-            let verb = if method == "get" && !one { "list" } else { verb };
-            let singular = one || method == "post";
-            operation.entry("operationId").or_insert_with(|| json!(format!("{verb}{}", noun(resource, singular))));
-        }
-    }
-}
+/// One of the document's operations with its path and method.
+type Operation<'a> = (String, &'static str, &'a mut Map<String, Value>);
 
-/// `users` as `Users` or `User`.
-fn noun(resource: &str, singular: bool) -> String {
-    let mut letters = if singular { resource.trim_end_matches('s') } else { resource }.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
-/// Says of each request body that it has no other fields, which is enforced. Answers stay open: fields are added.
-fn close_request_bodies(document: &mut Value) {
-    let mut names = Vec::new();
-    for (_, item) in members(&mut document["paths"]) {
-        for (_, operation) in members(item) {
-            let content = &operation["requestBody"]["content"]["application/json"];
-            if let Some(name) = content["schema"]["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
-                names.push(name.to_owned());
+fn operations(document: &mut Value) -> Vec<Operation<'_>> {
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            let method = METHODS.into_iter().find(|known| known == method);
+            if let (Some(method), Some(operation)) = (method, operation.as_object_mut()) {
+                found.push((path.clone(), method, operation));
             }
         }
     }
-    for name in names {
-        document["components"]["schemas"][name.as_str()]["additionalProperties"] = json!(false);
+    found
+}
+
+/// The framework gives every optional field the default null, which its schema does not allow.
+fn drop_null_defaults(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            members.retain(|name, value| name != "default" || !value.is_null());
+            for member in members.values_mut() {
+                drop_null_defaults(member);
+            }
+            if let Some(parts) = members.get_mut("allOf").and_then(Value::as_array_mut) {
+                parts.retain(|part| part.as_object().is_none_or(|part| !part.is_empty()));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_null_defaults),
+        _ => {}
     }
 }
 
-fn members(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
-    value.as_object_mut().into_iter().flat_map(Map::iter_mut)
+/// Published while the service is still open to everyone: clients that send a token already are right.
+fn add_security(document: &mut Value) {
+    document["components"]["securitySchemes"]["bearer"] = json!({
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "Not asked for yet: whoever reaches the service can do everything.",
+    });
+    document["security"] = json!([{}, { "bearer": [] }]);
 }

@@ -17,6 +17,7 @@ impl HealthRoutes {
 
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "lowercase")]
+#[oai(rename = "StoreCondition")]
 enum Condition {
     Up,
     /// Only its own duty suffers.
@@ -51,8 +52,10 @@ enum HealthAnswer {
 
 #[derive(ApiResponse)]
 enum Probe {
+    /// It is so.
     #[oai(status = 200)]
     Yes,
+    /// It is not.
     #[oai(status = 503)]
     No,
 }

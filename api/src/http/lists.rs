@@ -23,8 +23,8 @@ use super::{
 pub(super) use filters::{FilterForm, forms};
 
 const DEFAULT_LIMIT: u32 = 20;
-const MOST_LIMIT: u32 = 100;
-const MOST_OFFSET: u32 = 10_000;
+pub(super) const MOST_LIMIT: u32 = 100;
+pub(super) const MOST_OFFSET: u32 = 10_000;
 
 /// A part of a list.
 #[derive(Object)]

@@ -43,7 +43,7 @@ struct StockMove {
     #[oai(validator(minimum(value = "-1000000000"), maximum(value = "1000000000")))]
     delta: i64,
     /// Why; in the event and the audit trail.
-    #[oai(default, validator(max_length = 200, pattern = r"^[^\p{Cc}]*$"))]
+    #[oai(default, validator(max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
     reason: Option<String>,
 }
 

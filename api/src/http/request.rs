@@ -95,7 +95,7 @@ impl Surroundings {
 }
 
 /// Answers a request in time, whatever happens to it.
-pub(crate) async fn surround<E: Endpoint>(
+pub(super) async fn surround<E: Endpoint>(
     next: Arc<E>,
     mut request: Request,
     surroundings: Arc<Surroundings>,

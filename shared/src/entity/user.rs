@@ -73,7 +73,7 @@ pub struct NewUser {
     pub id: Option<Id>,
     #[oai(validator(max_length = 254))]
     pub email: poem_openapi::types::Email,
-    #[oai(validator(min_length = 1, max_length = 200, pattern = r"^[^\p{Cc}]*$"))]
+    #[oai(validator(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
     pub name: String,
     /// Where it is missing: `active` for a new user, of a replaced one what it was.
     #[oai(default)]
@@ -86,7 +86,7 @@ pub struct NewUser {
 pub struct ChangeUser {
     #[oai(default, validator(max_length = 254))]
     pub email: Option<poem_openapi::types::Email>,
-    #[oai(default, validator(min_length = 1, max_length = 200, pattern = r"^[^\p{Cc}]*$"))]
+    #[oai(default, validator(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
     pub name: Option<String>,
     #[oai(default)]
     pub status: Option<UserStatus>,

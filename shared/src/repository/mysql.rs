@@ -66,7 +66,7 @@ impl<E: Entity> Repository<E> for MySqlRepository<E> {
     async fn get(&self, id: &Id) -> Result<Option<E>, ReadError> {
         let mut select: QueryBuilder<MySql> = QueryBuilder::new(E::SELECT);
         select.push(" WHERE id = ").push_bind(id);
-        Ok(select.build_query_as().fetch_optional(&self.pool).await?)
+        select.build_query_as().fetch_optional(&self.pool).await.map_err(ReadError::MySql)
     }
 
     async fn find(&self, query: &Query<E>) -> Result<Page<E>, ReadError> {

@@ -76,6 +76,11 @@ impl Code {
         }
     }
 
+    /// Whether the same request may end otherwise in a moment.
+    pub(crate) fn is_worth_repeating(self) -> bool {
+        self.status() == StatusCode::SERVICE_UNAVAILABLE || self == Self::IdempotencyKeyInUse
+    }
+
     /// The same for every occurrence.
     pub(crate) const fn title(self) -> &'static str {
         match self {

@@ -27,7 +27,7 @@ pub struct NewOrder {
     #[oai(default)]
     pub status: Option<OrderStatus>,
     /// Why the status changes; in the event and the audit trail.
-    #[oai(default, validator(max_length = 200, pattern = r"^[^\p{Cc}]*$"))]
+    #[oai(default, validator(max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
     pub reason: Option<String>,
 }
 
@@ -47,7 +47,7 @@ pub struct ChangeOrder {
     #[oai(default)]
     pub status: Option<OrderStatus>,
     /// Why; in the event and the audit trail.
-    #[oai(default, validator(max_length = 200, pattern = r"^[^\p{Cc}]*$"))]
+    #[oai(default, validator(max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
     pub reason: Option<String>,
 }
 

@@ -37,7 +37,7 @@ pub struct NewPayment {
     #[oai(default)]
     pub status: Option<PaymentStatus>,
     /// Why the status changes; in the event and the audit trail.
-    #[oai(default, validator(max_length = 200, pattern = r"^[^\p{Cc}]*$"))]
+    #[oai(default, validator(max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
     pub reason: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub struct ChangePayment {
     #[oai(default)]
     pub gateway_reference: Patch<String>,
     /// Why; in the event and the audit trail.
-    #[oai(default, validator(max_length = 200, pattern = r"^[^\p{Cc}]*$"))]
+    #[oai(default, validator(max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
     pub reason: Option<String>,
 }
 

@@ -22,7 +22,7 @@ pub struct NewProduct {
     pub id: Option<Id>,
     #[oai(validator(min_length = 1, max_length = 64, pattern = r"^[!-~]+$"))]
     pub sku: String,
-    #[oai(validator(min_length = 1, max_length = 200, pattern = r"^[^\p{Cc}]*$"))]
+    #[oai(validator(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
     pub name: String,
     #[oai(default, validator(max_length = 5000, pattern = r"^[^\x00-\x08\x0B-\x1F\x7F]*$"))]
     pub description: Option<String>,
@@ -46,7 +46,7 @@ pub struct NewProduct {
 pub struct ChangeProduct {
     #[oai(default, validator(min_length = 1, max_length = 64, pattern = r"^[!-~]+$"))]
     pub sku: Option<String>,
-    #[oai(default, validator(min_length = 1, max_length = 200, pattern = r"^[^\p{Cc}]*$"))]
+    #[oai(default, validator(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
     pub name: Option<String>,
     /// Null takes it away. At most 5,000 characters.
     #[oai(default)]
