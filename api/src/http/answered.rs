@@ -75,8 +75,9 @@ impl Asked<'_> {
     fn key(&self) -> Result<Option<Key>, Problem> {
         let Some(sent) = self.key else { return Ok(None) };
         let name = sent.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(sent);
-        if !(1..=255).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Problem::invalid_parameter("Idempotency-Key", "must be 1 to 255 visible ASCII characters"));
+        if !(1..=255).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"') {
+            let rule = "must be 1 to 255 visible ASCII characters, in quotes or without any";
+            return Err(Problem::invalid_parameter("Idempotency-Key", rule));
         }
         let principal = self.context.principal().to_owned();
         Ok(Some(Key { principal, name: name.to_owned(), fingerprint: self.fingerprint }))

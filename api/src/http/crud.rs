@@ -215,7 +215,7 @@ impl<E: Resource> Crud<E> {
         #[oai(name = "If-None-Match")]
         if_none_match: Header<Option<String>>,
         /// Never answer an older version than this.
-        #[oai(name = "X-Min-Version")]
+        #[oai(name = "X-Min-Version", validator(maximum(value = "9007199254740991")))]
         min_version: Header<Option<u64>>,
     ) -> Result<Found<E>, Problem> {
         let found = self.repository.get(&known(&id.0)?).await?;
@@ -311,6 +311,7 @@ impl<E: Resource> Crud<E> {
         #[oai(default = "history::default_limit", validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<u32>,
         /// Only changes before this version.
+        #[oai(validator(maximum(value = "9007199254740991")))]
         before: Query<Option<u64>>,
     ) -> Result<Json<History<E>>, Problem> {
         history::read(&self.audit, &self.repository, &known(&id.0)?, limit.0, before.0.map(Version)).await.map(Json)

@@ -15,12 +15,12 @@ use serde_json::{Map, Value, json};
 pub(super) fn published(written: &str) -> serde_json::Result<Value> {
     let mut document: Value = serde_json::from_str(written)?;
     document["servers"] = json!([{ "url": "/", "description": "Where this document comes from." }]);
-    drop_null_defaults(&mut document);
+    correct(&mut document);
     add_security(&mut document);
     bodies::complete(&mut document);
     for (path, method, operation) in operations(&mut document) {
         operations::name(&path, method, operation);
-        parameters::complete(&path, operation);
+        parameters::complete(&path, method, operation);
         responses::complete(&path, method, operation);
     }
     responses::add_components(&mut document);
@@ -46,19 +46,25 @@ fn operations(document: &mut Value) -> Vec<Operation<'_>> {
     found
 }
 
-/// The framework gives every optional field the default null, which its schema does not allow.
-fn drop_null_defaults(schema: &mut Value) {
+/// The framework gives every optional field the default null, which its schema does not allow, and leaves it to the
+/// format to say that a number is not negative.
+fn correct(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
             members.retain(|name, value| name != "default" || !value.is_null());
             for member in members.values_mut() {
-                drop_null_defaults(member);
+                correct(member);
+            }
+            let unsigned =
+                members.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint"));
+            if unsigned && !members.contains_key("minimum") {
+                members.insert("minimum".to_owned(), json!(0));
             }
             if let Some(parts) = members.get_mut("allOf").and_then(Value::as_array_mut) {
                 parts.retain(|part| part.as_object().is_none_or(|part| !part.is_empty()));
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(drop_null_defaults),
+        Value::Array(items) => items.iter_mut().for_each(correct),
         _ => {}
     }
 }

@@ -99,7 +99,8 @@ impl Type for AmountInput {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        let number = MetaSchema { minimum: Some(0.0), ..MetaSchema::new("number") };
+        let number =
+            MetaSchema { minimum: Some(0.0), maximum: Some(999_999_999_999_999.0), ..MetaSchema::new("number") };
         MetaSchemaRef::Inline(Box::new(MetaSchema {
             format: Some("amount"),
             description: Some(

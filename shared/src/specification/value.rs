@@ -11,7 +11,8 @@ use crate::{
 /// In characters.
 const LONGEST_TEXT: usize = 1_000;
 /// What MySQL's `DATETIME` holds.
-const YEARS: std::ops::RangeInclusive<i32> = 1000..=9999;
+const FIRST_TIME: &str = "1000-01-01T00:00:00Z";
+const LAST_TIME: &str = "9999-12-31T23:59:59.999Z";
 
 /// Reads a value of the field as a parameter or a cursor carries it. The error is the rule that it breaks.
 pub fn parse_text_value<F: Field>(field: F, text: &str) -> Result<Value<'static>, String> {
@@ -50,7 +51,9 @@ fn amount(text: &str) -> Option<Value<'static>> {
     Some(Value::Amount(decimal))
 }
 
+/// A time beyond what the stores hold compares as the first or the last of theirs does.
 fn time(text: &str) -> Option<Value<'static>> {
     let time = chrono::DateTime::parse_from_rfc3339(text).ok()?.to_utc();
-    YEARS.contains(&chrono::Datelike::year(&time)).then(|| Value::Time(Timestamp::from(time)))
+    let bound = |text: &str| text.parse::<chrono::DateTime<chrono::Utc>>().ok();
+    Some(Value::Time(Timestamp::from(time.clamp(bound(FIRST_TIME)?, bound(LAST_TIME)?))))
 }

@@ -23,8 +23,7 @@ pub(super) fn complete(document: &mut Value) {
     }
     let schemas = &mut document["components"]["schemas"];
     for name in closed {
-        // Which is enforced. Answers stay open: fields are added.
-        schemas[name.as_str()]["additionalProperties"] = json!(false);
+        close(schemas, &name);
     }
     schemas["Specification"] = specification();
     for request in ["QueryRequest", "WarmRequest"] {
@@ -40,6 +39,22 @@ pub(super) fn complete(document: &mut Value) {
     }
 }
 
+/// Says that an object that is sent has no other fields, which is enforced. Answers stay open: fields are added.
+fn close(schemas: &mut Value, name: &str) {
+    let schema = &mut schemas[name];
+    if schema["properties"].is_null() || schema["additionalProperties"] == json!(false) {
+        return;
+    }
+    schema["additionalProperties"] = json!(false);
+    let properties = schema["properties"].clone();
+    for property in properties.as_object().into_iter().flat_map(|properties| properties.values()) {
+        let inner = [&property["$ref"], &property["items"]["$ref"]].into_iter().find_map(Value::as_str);
+        if let Some(inner) = inner.and_then(|path| path.rsplit('/').next()) {
+            close(schemas, inner);
+        }
+    }
+}
+
 /// `application/json; charset=utf-8` is the same to a client, and no generator knows it.
 fn plain_media_types(responses: Option<&mut Value>) {
     for response in responses.and_then(Value::as_object_mut).into_iter().flat_map(|responses| responses.values_mut()) {
@@ -50,15 +65,24 @@ fn plain_media_types(responses: Option<&mut Value>) {
     }
 }
 
-/// The tree that `Specification::parse` reads.
+/// The tree that `Specification::parse` reads. One flat object, as generators of clients make something readable of
+/// that; which members go together is said in words and enforced.
 fn specification() -> Value {
     let this = json!({ "$ref": "#/components/schemas/Specification" });
-    let only = |name: &str, schema: Value| json!({ "type": "object", "required": [name], "properties": { name: schema }, "additionalProperties": false });
-    let list = json!({ "type": "array", "items": this });
-    let test = json!({
+    let list = |description: &str| json!({ "type": "array", "items": this, "description": description });
+    json!({
         "type": "object",
-        "required": ["field", "op", "value"],
+        "description": format!(
+            "A condition: either `field`, `op` and `value`, or one of `all`, `any` and `not`. At most {MOST_DEPTH} \
+             levels, {MOST_TERMS} tests, {MOST_VALUES} values of one `in`. Comparing with a missing value is false, and \
+             `not` is the exact complement."
+        ),
+        "minProperties": 1,
+        "maxProperties": 3,
         "properties": {
+            "all": list("Every one of these; without any, everything."),
+            "any": list("At least one of these; without any, nothing."),
+            "not": { "allOf": [this], "description": "What does not fulfil this." },
             "field": { "type": "string", "description": "One of the entity's fields." },
             "op": {
                 "type": "string",
@@ -70,14 +94,6 @@ fn specification() -> Value {
             },
         },
         "additionalProperties": false,
-    });
-    json!({
-        "description": format!(
-            "A condition: a test of one field, or `all`, `any`, `not` of others. At most {MOST_DEPTH} levels, \
-             {MOST_TERMS} tests, {MOST_VALUES} values of one `in`. Comparing with a missing value is false, and `not` \
-             is the exact complement."
-        ),
-        "oneOf": [only("all", list.clone()), only("any", list), only("not", this), test],
         "example": { "field": "status", "op": "eq", "value": "active" },
     })
 }

@@ -8,8 +8,11 @@ use crate::http::lists::{FilterForm, MOST_LIMIT, MOST_OFFSET, forms};
 
 const FIRST_PAGE: u32 = 20;
 
-/// Adds its parameters to an operation that answers a part of a list.
-pub(super) fn complete(path: &str, operation: &mut Map<String, Value>) {
+/// Says what the headers must look like, and adds its parameters to an operation that answers a part of a list.
+pub(super) fn complete(path: &str, method: &str, operation: &mut Map<String, Value>) {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        constrain(parameter, method);
+    }
     let lists = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
         .as_str()
         .is_some_and(|schema| schema.contains("/Page_"));
@@ -50,5 +53,25 @@ fn paging(sortable: &[&str]) -> Vec<Value> {
 }
 
 fn filter(form: FilterForm) -> Value {
-    json!({ "name": form.name, "in": "query", "description": form.description, "schema": form.schema })
+    let mut parameter =
+        json!({ "name": form.name, "in": "query", "description": form.description, "schema": form.schema });
+    if form.many {
+        parameter["style"] = json!("form");
+        parameter["explode"] = json!(false);
+    }
+    parameter
+}
+
+/// What the headers of conditions and keys must look like.
+const HEADERS: [(&str, &str); 2] =
+    [("If-Match", r#"^("[0-9]{1,16}"|[*])$"#), ("Idempotency-Key", r#"^([!#-~]{1,255}|"[!#-~]{1,255}")$"#)];
+
+fn constrain(parameter: &mut Value, method: &str) {
+    let pattern = HEADERS.iter().find(|(name, _)| parameter["name"] == *name).map(|(_, pattern)| *pattern);
+    if let Some(pattern) = pattern {
+        parameter["schema"]["pattern"] = json!(pattern);
+    }
+    if parameter["name"] == "If-None-Match" && method == "put" {
+        parameter["schema"]["enum"] = json!(["*"]);
+    }
 }

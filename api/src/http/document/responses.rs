@@ -11,6 +11,9 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Map<String, Val
     for (_, response) in responses {
         complete_success(response);
     }
+    if method == "post" {
+        link(path, operation);
+    }
     let has_body = operation.contains_key("requestBody");
     let has_inputs = has_body
         || operation
@@ -58,6 +61,22 @@ fn complete_success(response: &mut Value) {
         }
     }
     response["headers"]["X-Request-Id"] = json!({ "$ref": "#/components/headers/RequestId" });
+}
+
+/// What a client can do with what it created.
+fn link(path: &str, operation: &mut Map<String, Value>) {
+    let Some(name) = operation["operationId"].as_str().and_then(|name| name.strip_prefix("create")).map(str::to_owned)
+    else {
+        return;
+    };
+    if path.ends_with("/batch") {
+        return;
+    }
+    for (verb, behind) in [("get", ""), ("replace", ""), ("change", ""), ("delete", ""), ("get", "History")] {
+        let target = format!("{verb}{name}{behind}");
+        operation["responses"]["201"]["links"][&target] =
+            json!({ "operationId": target, "parameters": { "id": "$response.body#/id" } });
+    }
 }
 
 /// The answers that are the same wherever they are given.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use shared::{
     entity::{Entity, Field, FieldType, Kind, Visitor},
-    specification::{Specification, Test, parse_text_value},
+    specification::{MOST_VALUES, Specification, Test, parse_text_value},
 };
 use strum::VariantArray;
 
@@ -15,6 +15,8 @@ pub(in crate::http) struct FilterForm {
     pub(in crate::http) name: String,
     pub(in crate::http) description: String,
     pub(in crate::http) schema: Value,
+    /// Whether there may be several, separated by commas.
+    pub(in crate::http) many: bool,
 }
 
 /// The condition that a parameter says; the rule that it breaks where it is none.
@@ -26,7 +28,13 @@ pub(super) fn condition<E: Entity>(name: &str, value: &str) -> Result<Specificat
     }
     let read = |text: &str| parse_text_value(field, text);
     let test = match operator {
-        "in" => Test::In(value.split(',').map(read).collect::<Result<_, _>>()?),
+        "in" => {
+            let values: Vec<&str> = value.split(',').collect();
+            if values.len() > MOST_VALUES {
+                return Err(format!("at most {MOST_VALUES} values"));
+            }
+            Test::In(values.into_iter().map(read).collect::<Result<_, _>>()?)
+        }
         "prefix" => Test::Prefix(text(value)?),
         "gt" => Test::Gt(read(value)?),
         "gte" => Test::Gte(read(value)?),
@@ -75,25 +83,35 @@ impl Visitor for Forms {
 }
 
 fn form<F: Field>(field: F, operator: &'static str) -> FilterForm {
+    let text = |least: u32, most: u32| json!({ "type": "string", "minLength": least, "maxLength": most, "pattern": r"^[^\x00]*$" });
     let schema = match field.facts().field_type {
-        FieldType::Choice(words) if operator == "eq" => json!({ "type": "string", "enum": words }),
-        FieldType::Amount => json!({ "type": "string", "format": "decimal", "example": "100.50" }),
+        FieldType::Choice(words) => json!({ "type": "string", "enum": words }),
+        FieldType::Amount => {
+            json!({ "type": "string", "pattern": r"^-?[0-9]{1,19}(\.[0-9]{1,4})?$", "example": "100.50" })
+        }
         FieldType::Time => json!({ "type": "string", "format": "date-time", "example": "2026-01-31T12:00:00Z" }),
-        FieldType::Integer => json!({ "type": "integer" }),
-        FieldType::Text | FieldType::Choice(_) => json!({ "type": "string", "maxLength": 1000 }),
+        FieldType::Integer => json!({ "type": "integer", "format": "int64" }),
+        FieldType::Text if operator == "prefix" => text(1, 200),
+        // A hundred of them must fit into an address.
+        FieldType::Text if operator == "in" => text(0, 200),
+        FieldType::Text => text(0, 1_000),
     };
     let name = field.name();
     match operator {
-        "eq" => FilterForm { name: name.to_owned(), description: format!("Only with this `{name}`."), schema },
+        "eq" => {
+            FilterForm { name: name.to_owned(), description: format!("Only with this `{name}`."), schema, many: false }
+        }
         "in" => FilterForm {
             name: format!("{name}.in"),
             description: format!("Only with one of these `{name}`, separated by commas."),
-            schema,
+            schema: json!({ "type": "array", "items": schema, "minItems": 1, "maxItems": MOST_VALUES }),
+            many: true,
         },
         operator => FilterForm {
             name: format!("{name}.{operator}"),
             description: format!("Only where `{name}` compares so ({operator})."),
             schema,
+            many: false,
         },
     }
 }

@@ -19,8 +19,7 @@ pub(super) struct EntityReport {
     /// What can be asked of it.
     operations: Vec<String>,
     /// What conditions may name. Of the specification repository only.
-    #[oai(skip_serializing_if_is_empty)]
-    fields: Vec<FieldReport>,
+    fields: Option<Vec<FieldReport>>,
     indexes: Vec<IndexReport>,
     /// About how many rows or documents there are. Missing where the store is away, or does not count.
     count: Option<u64>,
@@ -73,7 +72,7 @@ impl<'a> Visitor for Report<'a> {
             EntityReport {
                 entity: E::KIND,
                 operations: operations(self.of).iter().map(ToString::to_string).collect(),
-                fields: if self.of == RepositoryType::Specification { fields::<E>() } else { Vec::new() },
+                fields: (self.of == RepositoryType::Specification).then(fields::<E>),
                 indexes,
                 count,
                 latency: latency.map(|it| Latency { answers: it.count, p50_ms: it.p50_ms, p99_ms: it.p99_ms }),
