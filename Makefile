@@ -25,7 +25,7 @@ build: ## build everything
 	@scripts/require build
 	cargo build --workspace --bins --locked
 
-test: ## everything that CI checks: lint, test-unit, test-integration
+test: ## everything that CI checks: lint, test-unit, test-integration, test-contract
 	@scripts/test
 
 test-unit: ## the tests that need no server
@@ -34,6 +34,9 @@ test-unit: ## the tests that need no server
 
 test-integration: ## the tests on real servers, an instance of their own
 	@scripts/test-integration
+
+test-contract: ## a generated client, and fuzzing, against the published document
+	@scripts/test-contract
 
 lint: ## formatting, clippy, licences and sources of dependencies, shellcheck
 	@scripts/lint
@@ -51,4 +54,4 @@ openapi: ## write docs/openapi.json
 bench-latency: ## how long after its commit a change is on Kafka
 	@scripts/test-integration --example latency
 
-.PHONY: help up down reset status logs build test test-unit test-integration lint fmt shell openapi bench-latency
+.PHONY: help up down reset status logs build test test-unit test-integration test-contract lint fmt shell openapi bench-latency

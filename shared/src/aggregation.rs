@@ -154,7 +154,7 @@ impl<E: Entity> Aggregation<E> {
     }
 
     /// What a client is told of a store's answer.
-    pub(crate) fn row(&self, raw: RawRow) -> GroupRow {
+    pub(crate) fn row(&self, raw: &RawRow) -> GroupRow {
         let currency = self.currency(&raw.keys);
         let mut values = raw.values.iter();
         let measures = self.measures.iter().map(|measure| match measure {

@@ -135,7 +135,8 @@ impl Cache {
         let ((version, state, payload, schema, of), (epoch, beat), (seconds, micros)): (Entry, (_, _), (u64, u64)) =
             self.redis.run(async |connection| pipeline.query_async(connection).await).await?;
         let (now_ms, beat): (u64, Option<u64>) = (seconds * 1_000 + micros / 1_000, beat);
-        if !beat.is_some_and(|beat| now_ms.checked_sub(beat).is_some_and(|age_ms| age_ms < self.max_staleness_ms)) {
+        let age_ms = beat.and_then(|beat| now_ms.checked_sub(beat));
+        if age_ms.is_none_or(|age_ms| age_ms >= self.max_staleness_ms) {
             return Ok(Lookup::Unbounded);
         }
         let (Some(version), Some(state)) = (version, state.and_then(|state| state.parse().ok())) else {

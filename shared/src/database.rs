@@ -122,7 +122,7 @@ pub(crate) enum Constraint {
 }
 
 /// The rule that was broken, if that is what the error says. MySQL names it only in its message:
-/// `Duplicate entry '…' for key 'products.sku'`, `… CONSTRAINT \`orders_user_id\` FOREIGN KEY …`.
+/// `Duplicate entry '…' for key 'products.sku'`, or the constraint between backquotes behind the word `CONSTRAINT`.
 pub(crate) fn constraint(error: &sqlx::Error) -> Option<Constraint> {
     let message = error.as_database_error()?.message();
     let foreign_key = || Some(message.split_once("CONSTRAINT `")?.1.split_once('`')?.0.to_owned());

@@ -64,6 +64,7 @@ struct RepositoryReport {
     entities: Vec<EntityReport>,
 }
 
+#[expect(clippy::unused_async, reason = "the framework awaits every handler")]
 #[OpenApi(prefix_path = "/api/v1/repositories", tag = "ApiTags::Repositories")]
 impl RepositoryRoutes {
     /// List the kinds of repositories

@@ -46,9 +46,8 @@ fn parts(path: &str) -> impl Iterator<Item = &str> {
 }
 
 fn segments(path: &str) -> Vec<Segment> {
-    let segment = |part: &str| match part.starts_with('{') {
-        true => Segment::Parameter,
-        false => Segment::Literal(part.to_owned()),
+    let segment = |part: &str| {
+        if part.starts_with('{') { Segment::Parameter } else { Segment::Literal(part.to_owned()) }
     };
     parts(path).map(segment).collect()
 }

@@ -35,7 +35,13 @@ pub(super) struct Lag {
     pool: MySqlPool,
     kafka: config::Kafka,
     lifecycle: Lifecycle,
-    known: Arc<Mutex<Option<(Instant, Option<u64>)>>>,
+    known: Arc<Mutex<Option<Answer>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Answer {
+    at: Instant,
+    lag_ms: Option<u64>,
 }
 
 impl Lag {
@@ -46,14 +52,14 @@ impl Lag {
     /// None where it cannot be told. Asked once, however many want to know.
     pub(super) async fn milliseconds(&self) -> Option<u64> {
         let mut known = self.known.lock().await;
-        if let Some((at, lag)) = *known
-            && at.elapsed() < FRESH
+        if let Some(answer) = *known
+            && answer.at.elapsed() < FRESH
         {
-            return lag;
+            return answer.lag_ms;
         }
-        let lag = tokio::time::timeout(LIMIT, self.ask()).await.ok().flatten();
-        *known = Some((Instant::now(), lag));
-        lag
+        let lag_ms = tokio::time::timeout(LIMIT, self.ask()).await.ok().flatten();
+        *known = Some(Answer { at: Instant::now(), lag_ms });
+        lag_ms
     }
 
     async fn ask(&self) -> Option<u64> {

@@ -90,9 +90,9 @@ impl<R> Cached<R> {
         let counts = self.stats.of(E::KIND);
         let Ok(content) = content_of(found) else { return false };
         match self.cache.fill(key, &content, token).await {
-            Ok(taken) => {
-                CacheStats::count(if taken { &counts.fills } else { &counts.refused_fills });
-                taken
+            Ok(accepted) => {
+                CacheStats::count(if accepted { &counts.fills } else { &counts.refused_fills });
+                accepted
             }
             Err(error) => {
                 self.failed::<E>(&error);

@@ -1,7 +1,7 @@
 //! How long a repository takes to answer.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Longer answers count as one of this length.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// The latencies of one kind of repository, by what it holds, since the process began.
 #[derive(Clone, Default)]
@@ -43,17 +43,15 @@ impl Latencies {
     fn record(&self, kind: Kind, taken: Duration) {
         let micros = u64::try_from(taken.min(LONGEST).as_micros()).unwrap_or(u64::MAX);
         let mut histograms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !histograms.contains_key(&kind) {
-            // Two digits are enough for a summary.
-            let Ok(histogram) = Histogram::new_with_max(u64::try_from(LONGEST.as_micros()).unwrap_or(u64::MAX), 2)
-            else {
-                return;
-            };
-            histograms.insert(kind, histogram);
-        }
-        if let Some(histogram) = histograms.get_mut(&kind) {
-            histogram.saturating_record(micros);
-        }
+        let histogram = match histograms.entry(kind) {
+            Entry::Occupied(known) => known.into_mut(),
+            // Two digits are enough for a summary; these bounds are possible ones.
+            Entry::Vacant(place) => match Histogram::new_with_max(LONGEST.as_secs() * 1_000_000, 2) {
+                Ok(histogram) => place.insert(histogram),
+                Err(_) => return,
+            },
+        };
+        histogram.saturating_record(micros);
     }
 }
 

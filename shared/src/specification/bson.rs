@@ -31,9 +31,12 @@ fn nothing() -> Document {
 }
 
 fn of_test(path: &str, test: &Test) -> Document {
-    let compared = |operator: &str, value: &Value<'static>| match *value {
-        Value::Null => nothing(),
-        _ => doc! { path: { operator: of_value(value) } },
+    let compared = |operator: &str, value: &Value<'static>| {
+        if *value == Value::Null {
+            nothing()
+        } else {
+            doc! { path: { operator: of_value(value) } }
+        }
     };
     match test {
         Test::IsNull(true) => doc! { path: Bson::Null },
@@ -50,8 +53,8 @@ fn of_test(path: &str, test: &Test) -> Document {
             let values: Vec<Bson> = values.iter().filter(|value| **value != Value::Null).map(of_value).collect();
             doc! { path: { "$in": values } }
         }
-        Test::Prefix(text) => doc! { path: { "$regex": format!("^{}", literal(text)) } },
-        Test::Contains(text) => doc! { path: { "$regex": literal(text) } },
+        Test::Prefix(part) => doc! { path: { "$regex": format!("^{}", literal(part)) } },
+        Test::Contains(part) => doc! { path: { "$regex": literal(part) } },
     }
 }
 

@@ -60,11 +60,11 @@ fn push_test<E: Entity>(statement: &mut QueryBuilder<MySql>, field: E::Field, te
         Test::Gt(value) => push_comparison(statement, column, " > ", value),
         Test::Gte(value) => push_comparison(statement, column, " >= ", value),
         Test::In(values) => push_in(statement, column, values),
-        Test::Prefix(text) => {
-            statement.push(column).push(" LIKE ").push_bind(format!("{}%", like_literal(text)));
+        Test::Prefix(part) => {
+            statement.push(column).push(" LIKE ").push_bind(format!("{}%", like_literal(part)));
         }
-        Test::Contains(text) => {
-            statement.push(column).push(" LIKE ").push_bind(format!("%{}%", like_literal(text)));
+        Test::Contains(part) => {
+            statement.push(column).push(" LIKE ").push_bind(format!("%{}%", like_literal(part)));
         }
     }
     // Without it the test of a NULL would be neither true nor false, and so would its opposite.

@@ -37,7 +37,7 @@ impl ExpireOrders {
 
 impl Job for ExpireOrders {
     const NAME: &'static str = "expire-orders";
-    const LIMIT: Duration = Duration::from_secs(60);
+    const LIMIT: Duration = Duration::from_mins(1);
     type Summary = Summary;
 
     /// Each order in a transaction of its own: one that is being changed holds up no other.

@@ -42,8 +42,7 @@ fn of_parameter(parameter: &Value, schemas: &Value) -> Value {
         "kind" => json!("user"),
         "type" => json!("mysql"),
         "q" => json!("ada"),
-        "If-Match" => json!("\"1\""),
-        "If-None-Match" => json!("\"1\""),
+        "If-Match" | "If-None-Match" => json!("\"1\""),
         "Idempotency-Key" => json!("0198c0de-0000-7000-8000-000000000002"),
         _ => of_schema(&parameter["schema"], schemas, 0),
     }

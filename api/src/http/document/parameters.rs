@@ -52,10 +52,10 @@ fn paging(sortable: &[&str]) -> Vec<Value> {
     ]
 }
 
-fn filter(form: FilterForm) -> Value {
-    let mut parameter =
-        json!({ "name": form.name, "in": "query", "description": form.description, "schema": form.schema });
-    if form.many {
+fn filter(FilterForm { name, description, schema, many }: FilterForm) -> Value {
+    let mut parameter = json!({ "name": name, "in": "query", "description": description });
+    parameter["schema"] = schema;
+    if many {
         parameter["style"] = json!("form");
         parameter["explode"] = json!(false);
     }
@@ -70,6 +70,9 @@ fn constrain(parameter: &mut Value, method: &str) {
     let pattern = HEADERS.iter().find(|(name, _)| parameter["name"] == *name).map(|(_, pattern)| *pattern);
     if let Some(pattern) = pattern {
         parameter["schema"]["pattern"] = json!(pattern);
+    }
+    if parameter["name"] == "id" && parameter["in"] == "path" {
+        parameter["schema"]["pattern"] = json!("^[A-Za-z0-9_-]{1,64}$");
     }
     if parameter["name"] == "If-None-Match" && method == "put" {
         parameter["schema"]["enum"] = json!(["*"]);

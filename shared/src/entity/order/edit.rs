@@ -26,8 +26,9 @@ impl Change for EditOrder {
 
     async fn apply(&self, work: &mut UnitOfWork) -> Result<Order, ChangeError> {
         let (status, reason) = match &self.wanted {
-            Wanted::Replacement(NewOrder { status, reason, .. }) => (*status, reason),
-            Wanted::Changes(ChangeOrder { status, reason }) => (*status, reason),
+            Wanted::Replacement(NewOrder { status, reason, .. }) | Wanted::Changes(ChangeOrder { status, reason }) => {
+                (*status, reason)
+            }
         };
         let ends = status == Some(OrderStatus::Cancelled);
         let held = if ends { Some(lock_stock(work, &self.target).await?) } else { None };

@@ -45,9 +45,9 @@ async fn is_being_paid(work: &mut UnitOfWork, order: &Id) -> Result<bool, Change
     paid.map_err(|error| work.failed(error).into())
 }
 
-/// The orders that are pending for longer than `age`, the oldest first.
+/// The orders that are pending for longer than `age`, the oldest first, without those that a payment keeps.
 ///
-/// Those that are kept by a payment are found again each time: `after` passes over what was looked at.
+/// Whether one may go is decided under its lock; one that cannot be cancelled is passed over by `after`.
 pub async fn overdue(
     connection: &mut MySqlConnection,
     age: TimeDelta,
@@ -59,13 +59,17 @@ pub async fn overdue(
     let (created_at, id) = after.map_or(first, |(created_at, id)| (*created_at, id.to_string()));
     sqlx::query_as(
         "SELECT created_at, id FROM orders WHERE status = ? AND created_at < ? \
-         AND created_at >= ? AND (created_at > ? OR id > ?) ORDER BY created_at, id LIMIT ?",
+         AND created_at >= ? AND (created_at > ? OR id > ?) AND NOT EXISTS \
+         (SELECT 1 FROM payments WHERE order_id = orders.id AND payments.status IN (?, ?)) \
+         ORDER BY created_at, id LIMIT ?",
     )
     .bind(Text(OrderStatus::Pending))
     .bind(before)
     .bind(created_at)
     .bind(created_at)
     .bind(id)
+    .bind(Text(PaymentStatus::Processing))
+    .bind(Text(PaymentStatus::Completed))
     .bind(limit)
     .fetch_all(connection)
     .await

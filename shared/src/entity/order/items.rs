@@ -12,7 +12,8 @@ use crate::{
 /// As the subquery of [`Order`]'s `SELECT` gathers them, in no order.
 #[derive(Deserialize)]
 struct Line {
-    line: u32,
+    #[serde(rename = "line")]
+    number: u32,
     product_id: Id,
     quantity: u32,
     unit_price: Amount,
@@ -20,7 +21,7 @@ struct Line {
 
 pub(super) fn from_row(row: &MySqlRow, currency: Currency) -> sqlx::Result<Vec<Item>> {
     let Json(mut lines): Json<Vec<Line>> = row.try_get("items")?;
-    lines.sort_unstable_by_key(|line| line.line);
+    lines.sort_unstable_by_key(|line| line.number);
     let items = lines.into_iter().map(|Line { product_id, quantity, unit_price, .. }| {
         let unit_price = Amount::of(unit_price.decimal(), currency);
         let unit_price = unit_price.map_err(|error| sqlx::Error::Decode(error.into()))?;

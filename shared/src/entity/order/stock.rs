@@ -47,9 +47,9 @@ impl Held {
         for (id, delta) in moves {
             // Checked before by whoever takes; nothing that was taken is too much to be given back, unless meanwhile
             // as much was put there.
-            let moved = self.products.remove(id).and_then(|product| product.moved(delta));
-            let moved = moved.ok_or(ChangeError::Write(WriteError::Stale))?;
-            work.update(moved, Some(reason)).await?;
+            let product = self.products.remove(id).and_then(|product| product.moved(delta));
+            let product = product.ok_or(ChangeError::Write(WriteError::Stale))?;
+            work.update(product, Some(reason)).await?;
         }
         Ok(())
     }

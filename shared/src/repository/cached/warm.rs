@@ -51,8 +51,10 @@ impl<R> Cached<R> {
         R: Repository<E>,
     {
         let (mut ids, mut position) = (Vec::new(), Position::Offset(0));
-        while (ids.len() as u32) < limit {
-            let limit = CHUNK.min(limit - ids.len() as u32);
+        let mut left = limit;
+        while left > 0 {
+            let limit = CHUNK.min(left);
+            left -= limit;
             let query = Query { specification: specification.clone(), sort: Sort::default(), position, limit };
             let page = self.inner.find(&query).await?;
             ids.extend(page.items.iter().map(|entity| entity.id().clone()));
@@ -81,9 +83,8 @@ impl<R> Cached<R> {
         for (key, token) in keys.iter().zip(tokens) {
             match (found.iter().find(|entity| *entity.id() == key.id), token) {
                 (None, _) => report.skipped += 1,
-                (Some(_), None) => report.refused += 1,
                 (Some(entity), Some(token)) if self.fill(key, Some(entity), &token).await => report.loaded += 1,
-                (Some(_), Some(_)) => report.refused += 1,
+                (Some(_), _) => report.refused += 1,
             }
         }
         Ok(())

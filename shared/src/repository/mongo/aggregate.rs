@@ -31,7 +31,7 @@ impl<E: Entity> MongoRepository<E> {
         }
         pipeline.push(doc! { "$limit": MOST_GROUPS + 1 });
         let found = self.documents.aggregate(E::KIND.plural(), pipeline).await?;
-        Ok(found.iter().map(|document| aggregation.row(read(document, aggregation))).collect())
+        Ok(found.iter().map(|document| aggregation.row(&read(document, aggregation))).collect())
     }
 }
 

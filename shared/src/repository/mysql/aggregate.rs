@@ -34,7 +34,7 @@ impl<E: Entity> MySqlRepository<E> {
         let rows = select.build().fetch_all(&self.pool).await?;
         let read = rows.iter().map(|row| read(row, aggregation)).collect::<sqlx::Result<Vec<_>>>()?;
         // Of nothing, SQL counts one group where none is asked for.
-        Ok(read.into_iter().filter(|raw| raw.count > 0).map(|raw| aggregation.row(raw)).collect())
+        Ok(read.iter().filter(|raw| raw.count > 0).map(|raw| aggregation.row(raw)).collect())
     }
 }
 
