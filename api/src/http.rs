@@ -15,6 +15,7 @@ pub(crate) mod problem;
 mod products;
 mod repositories;
 pub(crate) mod request;
+mod resource;
 mod routes;
 mod users;
 

@@ -49,6 +49,12 @@ impl ChangeError {
 
 /// What clients may do to an entity, and the changes by which it is done.
 pub trait Managed: Entity {
+    /// Where REST shows it: `/api/v1/users`.
+    const PATH: &'static str;
+    /// Under which the document gathers its operations: `Users`.
+    const HEADING: &'static str;
+    /// What it is, in a sentence.
+    const ABOUT: &'static str;
     /// What creates an entity, and replaces one: everything that a client decides.
     type New: Clone + Send + Sync + 'static;
     /// What changes one: only the members that change.

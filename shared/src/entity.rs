@@ -74,15 +74,18 @@ pub trait Visitor {
 }
 
 impl Kind {
-    /// The name of the table in MySQL, of the collection in MongoDB and of the REST resource: `users`.
+    /// As [`Entity::PLURAL`].
     #[must_use]
-    pub const fn plural(self) -> &'static str {
-        match self {
-            Self::User => "users",
-            Self::Product => "products",
-            Self::Order => "orders",
-            Self::Payment => "payments",
+    pub fn plural(self) -> &'static str {
+        struct Plural;
+        impl Visitor for Plural {
+            type Output = &'static str;
+
+            fn visit<E: Entity>(self) -> &'static str {
+                E::PLURAL
+            }
         }
+        self.visit(Plural)
     }
 
     pub fn visit<V: Visitor>(self, visitor: V) -> V::Output {
@@ -178,6 +181,8 @@ pub trait Entity:
     Clone + Serialize + DeserializeOwned + for<'r> sqlx::FromRow<'r, MySqlRow> + Send + Sync + Unpin + 'static
 {
     const KIND: Kind;
+    /// The name of the table in MySQL, of the collection in MongoDB and of the REST resource: `users`.
+    const PLURAL: &'static str;
     const SELECT: &'static str;
     const INSERT: &'static str;
     const UPDATE: &'static str;

@@ -5,7 +5,7 @@ mod text;
 use mongodb::bson::{Bson, Document, doc};
 
 use crate::{
-    entity::{Kind, Product, ProductStatus},
+    entity::{Entity, Product, ProductStatus},
     money::Amount,
     repository::{Documents, ReadError, entity_of},
 };
@@ -70,8 +70,8 @@ impl ProductSearch {
             doc! { "$limit": 100 },
         ];
         let (found, counted) = tokio::try_join!(
-            self.documents.aggregate(Kind::Product.plural(), page),
-            self.documents.aggregate(Kind::Product.plural(), counts),
+            self.documents.aggregate(Product::PLURAL, page),
+            self.documents.aggregate(Product::PLURAL, counts),
         )?;
         let has_more = found.len() > query.limit as usize;
         let items = found.into_iter().take(query.limit as usize).map(hit).collect::<Result<_, _>>()?;

@@ -326,7 +326,7 @@ impl UnitOfWork {
             event_type: EventType { kind: E::KIND, action },
             id: Uuid::now_v7(),
             source: Event::SOURCE,
-            subject: format!("{}/{}", E::KIND.plural(), entity.id()),
+            subject: format!("{}/{}", E::PLURAL, entity.id()),
             time: Timestamp::now(),
             datacontenttype: Event::DATACONTENTTYPE,
             kind: E::KIND,

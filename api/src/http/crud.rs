@@ -2,14 +2,14 @@
 
 use poem::web::Data;
 use poem_openapi::{
-    ApiResponse, Object, OpenApi, Tags,
+    ApiResponse, Object, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
     types::{ParseFromJSON, ToJSON, Type},
 };
 use shared::{
     audit::AuditLog,
-    change::{Managed, Rules, Target, Wanted},
+    change::{Rules, Target, Wanted},
     entity::{Id, Version},
     idempotency::Answer,
     repository::Repository,
@@ -27,32 +27,8 @@ use super::{
     preconditions::{etag, expected_version, is_known},
     problem::{Code, Problem},
     request::RequestContext,
+    resource::Resource,
 };
-
-#[derive(Tags)]
-pub(crate) enum ApiTags {
-    /// Who orders and pays.
-    Users,
-    /// What is ordered.
-    Products,
-    /// What users buy. An order holds stock while it is pending or confirmed.
-    Orders,
-    /// What users pay.
-    Payments,
-    /// The stores behind the entities: queries, and the cache.
-    Repositories,
-    /// How the service is.
-    Health,
-}
-
-/// An entity as HTTP shows it.
-pub(crate) trait Resource:
-    Managed<New: Type + ParseFromJSON + ToJSON, Changes: ParseFromJSON> + Type + ToJSON + ParseFromJSON
-{
-    /// `/api/v1/users`
-    const PATH: &'static str;
-    const TAG: ApiTags;
-}
 
 /// A batch is larger than one entity.
 const MOST_BATCH_BYTES: usize = 1 << 20;

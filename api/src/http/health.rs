@@ -2,7 +2,7 @@
 
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi, payload::Json};
 
-use super::crud::ApiTags;
+use super::resource::ApiTags;
 use crate::health::StoreHealth;
 
 pub(super) struct HealthRoutes {

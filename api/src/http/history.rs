@@ -13,8 +13,8 @@ use shared::{
 };
 
 use super::{
-    crud::Resource,
     problem::{Code, Problem},
+    resource::Resource,
 };
 
 /// Changes of one entity, the newest first.

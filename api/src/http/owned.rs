@@ -10,20 +10,10 @@ use crate::repositories::MySql;
 
 use super::{
     State,
-    crud::{ApiTags, Resource},
     lists::{Listed, Listing},
     problem::Problem,
+    resource::Resource,
 };
-
-impl Resource for Order {
-    const PATH: &'static str = "/api/v1/orders";
-    const TAG: ApiTags = ApiTags::Orders;
-}
-
-impl Resource for Payment {
-    const PATH: &'static str = "/api/v1/payments";
-    const TAG: ApiTags = ApiTags::Payments;
-}
 
 /// An entity that belongs to a user.
 pub(super) trait Owned: Resource {

@@ -8,7 +8,7 @@ use poem_openapi::{
     types::{Example, ToJSON},
 };
 use shared::{
-    change::Target,
+    change::{Managed, Target},
     entity::{MoveStock, Product, ProductField, ProductStatus, Value},
     idempotency::Answer,
     money::Amount,
@@ -22,18 +22,14 @@ use crate::repositories::MySql;
 use super::{
     State,
     answered::{Answered, Asked},
-    crud::{ApiTags, Resource, known},
+    crud::known,
     input::Input,
     lists::{Listed, Listing},
     preconditions::{etag, expected_version},
     problem::Problem,
     request::RequestContext,
+    resource::Resource,
 };
-
-impl Resource for Product {
-    const PATH: &'static str = "/api/v1/products";
-    const TAG: ApiTags = ApiTags::Products;
-}
 
 /// How the stock of a product moves.
 #[derive(Object)]
@@ -95,7 +91,7 @@ impl ProductRoutes {
     }
 }
 
-#[OpenApi(prefix_path = "/api/v1/products", tag = "ApiTags::Products")]
+#[OpenApi(prefix_path = Product::PATH, tag = "Product::TAG")]
 impl ProductRoutes {
     /// List those of a category, newest first
     #[oai(path = "/category/:category", method = "get", operation_id = "listProductsByCategory")]

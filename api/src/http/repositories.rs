@@ -12,10 +12,10 @@ use strum::VariantArray;
 
 use super::{
     State,
-    crud::ApiTags,
     cursor::CursorKeys,
     input::Input,
     problem::{Code, Problem},
+    resource::ApiTags,
 };
 use crate::repositories::{Repositories, RepositoryType};
 use cache::{CacheReport, WarmRequest, Warmed};

@@ -2,21 +2,13 @@
 
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
 use shared::{
+    change::Managed,
     entity::{User, search_users},
     repository::ReadError,
 };
 use sqlx::MySqlPool;
 
-use super::{
-    State,
-    crud::{ApiTags, Resource},
-    problem::Problem,
-};
-
-impl Resource for User {
-    const PATH: &'static str = "/api/v1/users";
-    const TAG: ApiTags = ApiTags::Users;
-}
+use super::{State, problem::Problem, resource::Resource};
 
 /// Users that were found, by name and address.
 #[derive(Object)]
@@ -34,7 +26,7 @@ impl UserRoutes {
     }
 }
 
-#[OpenApi(prefix_path = "/api/v1/users", tag = "ApiTags::Users")]
+#[OpenApi(prefix_path = User::PATH, tag = "User::TAG")]
 impl UserRoutes {
     /// Search
     ///

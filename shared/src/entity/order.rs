@@ -154,6 +154,7 @@ impl FromRow<'_, MySqlRow> for Order {
 
 impl Entity for Order {
     const KIND: Kind = Kind::Order;
+    const PLURAL: &'static str = "orders";
     // The items lie in a table of their own and are inserted by `place`.
     const SELECT: &'static str = "SELECT id, user_id, status, total_amount, currency, version, created_at, updated_at, \
                                   (SELECT JSON_ARRAYAGG(JSON_OBJECT('line', line, 'product_id', product_id, \

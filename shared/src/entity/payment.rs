@@ -151,6 +151,7 @@ impl FromRow<'_, MySqlRow> for Payment {
 
 impl Entity for Payment {
     const KIND: Kind = Kind::Payment;
+    const PLURAL: &'static str = "payments";
     const SELECT: &'static str = "SELECT id, user_id, order_id, amount, currency, gateway, gateway_reference, status, \
                                   version, created_at, updated_at FROM payments";
     const INSERT: &'static str = "INSERT INTO payments (id, version, created_at, updated_at, user_id, order_id, \

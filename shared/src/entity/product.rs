@@ -126,6 +126,7 @@ impl FromRow<'_, MySqlRow> for Product {
 
 impl Entity for Product {
     const KIND: Kind = Kind::Product;
+    const PLURAL: &'static str = "products";
     const SELECT: &'static str = "SELECT id, sku, name, description, category, price, currency, stock, status, \
                                   attributes, version, created_at, updated_at FROM products";
     const INSERT: &'static str = "INSERT INTO products (id, version, created_at, updated_at, sku, name, description, \

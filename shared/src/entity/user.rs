@@ -122,6 +122,9 @@ impl User {
 }
 
 impl Managed for User {
+    const PATH: &'static str = "/api/v1/users";
+    const HEADING: &'static str = "Users";
+    const ABOUT: &'static str = "Who orders and pays.";
     type New = NewUser;
     type Changes = ChangeUser;
     type Create = Create<Self>;
@@ -200,6 +203,7 @@ impl Field for UserField {
 
 impl Entity for User {
     const KIND: Kind = Kind::User;
+    const PLURAL: &'static str = "users";
     const SELECT: &'static str = "SELECT id, email, claimed_email IS NOT NULL AS claims_email, name, status, version, \
                                   created_at, updated_at FROM users";
     const INSERT: &'static str = "INSERT INTO users \

@@ -68,7 +68,7 @@ impl Documents {
 
     /// The indexes of an entity's collection.
     pub async fn indexes<E: Entity>(&self) -> Result<Vec<DocumentIndex>, ReadError> {
-        let collection = self.collection(E::KIND.plural());
+        let collection = self.collection(E::PLURAL);
         let models = self.in_time(async move { collection.list_indexes().await?.try_collect::<Vec<_>>().await }).await;
         let index = |model: mongodb::IndexModel| DocumentIndex {
             name: model.options.and_then(|options| options.name).unwrap_or_default(),

@@ -34,7 +34,7 @@ impl<E: Entity> MongoRepository<E> {
         skip: u32,
         limit: u32,
     ) -> Result<Vec<Document>, ReadError> {
-        let (collection, timeout) = (self.documents.collection(E::KIND.plural()), self.documents.timeout());
+        let (collection, timeout) = (self.documents.collection(E::PLURAL), self.documents.timeout());
         let read = async move {
             let find = collection.find(filter).sort(sort).skip(skip.into()).limit(limit.into());
             find.max_time(timeout).await?.try_collect().await
@@ -65,7 +65,7 @@ impl<E: Entity> Repository<E> for MongoRepository<E> {
     }
 
     async fn count(&self, specification: &Specification<E>) -> Result<u64, ReadError> {
-        let (collection, timeout) = (self.documents.collection(E::KIND.plural()), self.documents.timeout());
+        let (collection, timeout) = (self.documents.collection(E::PLURAL), self.documents.timeout());
         let filter = living(specification.to_bson());
         self.documents.in_time(async move { collection.count_documents(filter).max_time(timeout).await }).await
     }

@@ -42,7 +42,7 @@ impl<E: Entity> MySqlRepository<E> {
              MAX(non_unique) = 0 AS is_unique FROM information_schema.statistics \
              WHERE table_schema = DATABASE() AND table_name = ? GROUP BY index_name ORDER BY index_name",
         );
-        Ok(indexes.bind(E::KIND.plural()).fetch_all(&self.pool).await?)
+        Ok(indexes.bind(E::PLURAL).fetch_all(&self.pool).await?)
     }
 
     /// About how many rows the table has: an estimate, at once.
@@ -51,7 +51,7 @@ impl<E: Entity> MySqlRepository<E> {
             "SELECT CAST(IFNULL(table_rows, 0) AS UNSIGNED) FROM information_schema.tables \
              WHERE table_schema = DATABASE() AND table_name = ?",
         );
-        Ok(rows.bind(E::KIND.plural()).fetch_one(&self.pool).await?)
+        Ok(rows.bind(E::PLURAL).fetch_one(&self.pool).await?)
     }
 
     /// How MySQL would read what is asked for, as `EXPLAIN` says it in JSON.
@@ -77,14 +77,14 @@ impl<E: Entity> Repository<E> for MySqlRepository<E> {
 
     async fn count(&self, specification: &Specification<E>) -> Result<u64, ReadError> {
         let mut select: QueryBuilder<MySql> = QueryBuilder::new("SELECT CAST(COUNT(*) AS UNSIGNED) FROM ");
-        select.push(E::KIND.plural()).push(" WHERE ");
+        select.push(E::PLURAL).push(" WHERE ");
         specification.push_sql(&mut select);
         Ok(select.build_query_scalar().fetch_one(&self.pool).await?)
     }
 
     async fn exists(&self, id: &Id) -> Result<bool, ReadError> {
         let mut select: QueryBuilder<MySql> = QueryBuilder::new("SELECT EXISTS (SELECT 1 FROM ");
-        select.push(E::KIND.plural()).push(" WHERE id = ").push_bind(id).push(")");
+        select.push(E::PLURAL).push(" WHERE id = ").push_bind(id).push(")");
         Ok(select.build_query_scalar().fetch_one(&self.pool).await?)
     }
 }

@@ -93,6 +93,9 @@ impl NewOrder {
 }
 
 impl Managed for Order {
+    const PATH: &'static str = "/api/v1/orders";
+    const HEADING: &'static str = "Orders";
+    const ABOUT: &'static str = "What users buy. An order holds stock while it is pending or confirmed.";
     type New = NewOrder;
     type Changes = ChangeOrder;
     type Create = PlaceOrders;

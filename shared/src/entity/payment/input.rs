@@ -132,6 +132,9 @@ fn check_changes(changes: &ChangePayment) -> Vec<Violation> {
 }
 
 impl Managed for Payment {
+    const PATH: &'static str = "/api/v1/payments";
+    const HEADING: &'static str = "Payments";
+    const ABOUT: &'static str = "What users pay.";
     type New = NewPayment;
     type Changes = ChangePayment;
     type Create = CreatePayments;

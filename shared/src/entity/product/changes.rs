@@ -143,6 +143,9 @@ fn check_changes(changes: &ChangeProduct) -> Vec<Violation> {
 }
 
 impl Managed for Product {
+    const PATH: &'static str = "/api/v1/products";
+    const HEADING: &'static str = "Products";
+    const ABOUT: &'static str = "What is ordered.";
     type New = NewProduct;
     type Changes = ChangeProduct;
     type Create = Create<Self>;

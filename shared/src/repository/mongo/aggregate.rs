@@ -30,7 +30,7 @@ impl<E: Entity> MongoRepository<E> {
             pipeline.push(doc! { "$sort": sort });
         }
         pipeline.push(doc! { "$limit": MOST_GROUPS + 1 });
-        let found = self.documents.aggregate(E::KIND.plural(), pipeline).await?;
+        let found = self.documents.aggregate(E::PLURAL, pipeline).await?;
         Ok(found.iter().map(|document| aggregation.row(&read(document, aggregation))).collect())
     }
 }

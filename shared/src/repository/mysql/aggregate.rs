@@ -22,7 +22,7 @@ impl<E: Entity> MySqlRepository<E> {
         for (function, field) in aggregation.asked() {
             push_measure(&mut select, function, field);
         }
-        select.push(" FROM ").push(E::KIND.plural()).push(" WHERE ");
+        select.push(" FROM ").push(E::PLURAL).push(" WHERE ");
         aggregation.specification.push_sql(&mut select);
         for clause in [" GROUP BY ", " ORDER BY "] {
             for (index, group) in aggregation.groups().iter().enumerate() {
