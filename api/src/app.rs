@@ -8,15 +8,24 @@ use poem::{
     listener::{Acceptor, Listener, TcpAcceptor, TcpListener},
 };
 use shared::{
-    audit::AuditLog, bell::Bell, cache::Cache, change::Rules, config::Config, lifecycle::Lifecycle, redis::Redis,
-    repository::Documents, search::ProductSearch, store::Store,
+    audit::AuditLog,
+    bell::Bell,
+    cache::Cache,
+    change::Rules,
+    config::Config,
+    lifecycle::Lifecycle,
+    redis::Redis,
+    repository::{Documents, LOG_TARGET},
+    search::ProductSearch,
+    store::Store,
 };
+use strum::VariantArray;
 
 use crate::{
     health::StoreHealth,
     http::{self, State},
     notifications::{hub::Hub, tail::Tail, websocket::Sockets},
-    repositories::Repositories,
+    repositories::{self, Repositories},
 };
 
 pub struct App {
@@ -50,6 +59,8 @@ impl App {
         let Self { config, state, acceptor, address, lifecycle } = self;
         let endpoint = http::endpoint(state, &config)?;
         let grace = Duration::from_secs(config.server.shutdown_grace_seconds);
+        let repositories = repositories::RepositoryType::VARIANTS;
+        tracing::info!(target: LOG_TARGET, ?repositories, "the repositories are made");
         tracing::info!(%address, "the API serves");
         let stop = lifecycle.clone();
         let serving = async {

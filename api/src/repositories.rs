@@ -54,9 +54,9 @@ impl Repositories {
             documents,
             cache,
             cache_stats: CacheStats::default(),
-            mysql: Latencies::default(),
-            mongodb: Latencies::default(),
-            cached: Latencies::default(),
+            mysql: Latencies::new("mysql"),
+            mongodb: Latencies::new("mongodb"),
+            cached: Latencies::new("cached"),
         }
     }
 

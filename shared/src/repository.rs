@@ -23,6 +23,9 @@ use crate::{
     specification::Specification,
 };
 
+/// What the log calls lines about reading entities, so that one word finds them: `grep Repository logs/app.log`.
+pub const LOG_TARGET: &str = "Repository";
+
 #[derive(Debug, Error)]
 pub enum ReadError {
     #[error("MySQL could not be read")]

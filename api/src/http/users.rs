@@ -42,7 +42,7 @@ impl UserRoutes {
         limit: Query<u32>,
     ) -> Result<Json<FoundUsers>, Problem> {
         let found = search_users(&self.pool, &q.0, limit.0).await;
-        Ok(Json(FoundUsers { items: found.map_err(ReadError::MySql)? }))
+        Ok(Json(FoundUsers { items: found.map_err(ReadError::from)? }))
     }
 }
 

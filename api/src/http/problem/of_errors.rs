@@ -1,22 +1,31 @@
 //! What the errors of the layers below mean to a client. A 5xx says nothing about its cause; the log does.
 
 use shared::{
-    change::ChangeError, database, idempotency::IdempotencyError, repository::ReadError, store::TransactError,
-    telemetry::one_line, unit_of_work::WriteError, violation::Violation,
+    change::ChangeError,
+    database,
+    idempotency::IdempotencyError,
+    repository::{LOG_TARGET, ReadError},
+    store::TransactError,
+    telemetry::one_line,
+    unit_of_work::WriteError,
+    violation::Violation,
 };
 
 use super::{Code, Problem};
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::MySql(error) => of_database(&error),
-            ReadError::TooExpensive => Self::new(Code::QueryTooExpensive),
-            error => {
-                tracing::warn!(error = one_line(&error), "the documents could not be read");
-                Self::new(Code::ReadModelUnavailable)
+        let code = match &error {
+            ReadError::TooExpensive => return Self::new(Code::QueryTooExpensive),
+            ReadError::MySql(cause) if database::is_unavailable(cause) => Code::Unavailable,
+            ReadError::MySql(_) => {
+                tracing::error!(target: LOG_TARGET, error = one_line(&error), "MySQL refused a read");
+                return Self::new(Code::Internal);
             }
-        }
+            _ => Code::ReadModelUnavailable,
+        };
+        tracing::warn!(target: LOG_TARGET, error = one_line(&error), "a read failed");
+        Self::new(code)
     }
 }
 

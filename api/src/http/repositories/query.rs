@@ -234,8 +234,14 @@ impl Run<'_> {
     ) -> Result<QueryAnswer, Problem> {
         let aggregation = self.aggregation(specification).map_err(Problem::invalid)?;
         let mut rows = match self.request.repository {
-            Store::Mysql => self.repositories.mysql::<E>().inner().aggregate(&aggregation).await?,
-            Store::Mongodb => self.repositories.mongodb::<E>().inner().aggregate(&aggregation).await?,
+            Store::Mysql => {
+                let mysql = self.repositories.mysql::<E>();
+                mysql.timed(E::KIND, "aggregate", mysql.inner().aggregate(&aggregation)).await?
+            }
+            Store::Mongodb => {
+                let mongodb = self.repositories.mongodb::<E>();
+                mongodb.timed(E::KIND, "aggregate", mongodb.inner().aggregate(&aggregation)).await?
+            }
         };
         let has_more = rows.len() > MOST_GROUPS as usize;
         rows.truncate(MOST_GROUPS as usize);
