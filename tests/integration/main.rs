@@ -5,12 +5,14 @@
 mod cache;
 mod crash_of_the_api;
 mod crash_of_the_worker;
+mod demo;
 mod documents;
 mod duplicates;
 mod faults;
 mod input;
 mod life;
 mod load;
+mod requirement;
 mod sockets;
 mod tour;
 mod users;

@@ -80,6 +80,7 @@ pub fn command(binary: &str, config: &Config) -> anyhow::Result<Command> {
         .env("SLUICE__MONGODB__URI", config.mongodb.uri.expose_secret())
         .env("SLUICE__MONGODB__DATABASE", &config.mongodb.database)
         .env("SLUICE__OUTBOX__LEASE_MS", config.outbox.lease_ms.to_string())
+        .env("SLUICE__TELEMETRY__LOG_DIRECTORY", &config.telemetry.log_directory)
         .env("SLUICE__TELEMETRY__LOG_FILTER", "warn,rdkafka=off,librdkafka=off")
         .stdin(Stdio::null())
         .kill_on_drop(true);
