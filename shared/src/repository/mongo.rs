@@ -45,7 +45,7 @@ impl<E: Entity> MongoRepository<E> {
 
 impl<E: Entity> Repository<E> for MongoRepository<E> {
     async fn get(&self, id: &Id) -> Result<Option<E>, ReadError> {
-        let found = self.documents(living(doc! { "_id": id.as_str() }), doc! {}, 0, 1).await?;
+        let found = self.documents(living(doc! { "_id": id.as_str() }), doc! { "_id": 1 }, 0, 1).await?;
         found.into_iter().next().map(entity_of).transpose()
     }
 
