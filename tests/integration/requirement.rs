@@ -7,7 +7,90 @@ use harness::{
     stack::Stack,
     wait,
 };
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::{
+    cache::Cache,
+    database,
+    entity::{User, UserField},
+    lifecycle::Lifecycle,
+    query::{Position, Query, Sort},
+    redis::Redis,
+    repository::{CacheStats, Cached, Documents, MongoRepository, MySqlRepository, Repository},
+    specification::{Specification, Test},
+};
+use worker::app::Role;
+
+use crate::{USERS, user};
+
+/// `Repository[T]`: `GetByID`, `Exists`, `GetAll`, `Count`, `FindBy`, `FindByMultiple`, of the users ann and bob.
+async fn reads(repository: &impl Repository<User>) -> anyhow::Result<()> {
+    let (ann, nobody) = ("ann".parse()?, "nobody".parse()?);
+    assert_eq!(repository.get(&ann).await?.map(|user| user.email).as_deref(), Some("ann@example.com"));
+    assert!(repository.get(&nobody).await?.is_none());
+    assert!(repository.exists(&ann).await? && !repository.exists(&nobody).await?);
+
+    let everything = Specification::everything();
+    let named = |id: &'static str| Specification::is(UserField::Id, Test::Eq(id.into()));
+    let active = Specification::is(UserField::Status, Test::Eq("active".into()));
+    let found = async |specification: &Specification<User>, skipped| {
+        let position = Position::Offset(skipped);
+        let sort = Sort::parse("id").unwrap_or_default();
+        let query = Query { specification: specification.clone(), sort, position, limit: 1 };
+        let page = repository.find(&query).await?;
+        let ids: Vec<String> = page.items.iter().map(|user| user.id.to_string()).collect();
+        anyhow::Ok((ids.join(","), page.has_more, repository.count(specification).await?))
+    };
+    assert_eq!(found(&everything, 0).await?, ("ann".to_owned(), true, 2));
+    assert_eq!(found(&everything, 1).await?, ("bob".to_owned(), false, 2));
+    assert_eq!(found(&named("bob"), 0).await?, ("bob".to_owned(), false, 1));
+    assert_eq!(found(&active, 0).await?, ("ann".to_owned(), false, 1));
+    assert_eq!(found(&Specification::All(vec![active, named("bob")]), 0).await?, (String::new(), false, 0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_repository_answers_the_same() -> anyhow::Result<()> {
+    let stack = Stack::new().await?;
+    let (api, client) = stack.start_api().await?;
+    let worker = stack.start_worker(&Role::ALL).await?;
+    for id in ["ann", "bob"] {
+        assert_eq!(client.post(USERS, &user(id)).await?.status, 201);
+    }
+    assert_eq!(client.patch("/api/v1/users/bob", &json!({ "status": "suspended" })).await?.status, 200);
+    stack.settled().await?;
+
+    let mysql = MySqlRepository::new(database::pool(&stack.config.database));
+    let documents = Documents::new(&stack.config.mongodb, "test", Lifecycle::new()).await?;
+    let redis = Redis::new(&stack.config.redis)?;
+    let cache = Cache::new(redis, &stack.config.redis.prefix, &stack.config.cache);
+    reads(&mysql).await?;
+    reads(&MongoRepository::new(documents)).await?;
+    reads(&Cached::new(cache, mysql, CacheStats::default())).await?;
+
+    worker.stop().await?;
+    api.stop().await?;
+    stack.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_listed_origin_may_use_the_api_and_no_others() -> anyhow::Result<()> {
+    let mut stack = Stack::new().await?;
+    stack.config.http.cors_origins = "https://shop.example, https://admin.example".to_owned();
+    let (api, client) = stack.start_api().await?;
+    for (origin, allowed) in [("https://admin.example", "https://admin.example"), ("https://evil.example", "")] {
+        let preflight = client.request(Method::OPTIONS, "/api/v1/users/ann").header("Origin", origin);
+        let preflight = client.send(preflight.header("Access-Control-Request-Method", "PATCH")).await?;
+        assert_eq!(preflight.header("access-control-allow-origin"), allowed, "{preflight:?}");
+        let methods = preflight.header("access-control-allow-methods");
+        assert_eq!(methods.contains("PATCH"), !allowed.is_empty(), "{preflight:?}");
+        let read = client.send(client.request(Method::GET, "/api/v1/users").header("Origin", origin)).await?;
+        assert_eq!((read.status.as_u16(), read.header("access-control-allow-origin")), (200, allowed), "{read:?}");
+        assert_eq!(read.header("vary"), "origin", "a shared cache must tell origins apart");
+    }
+    api.stop().await?;
+    stack.finish().await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_looked_at_answers() -> anyhow::Result<()> {
@@ -93,7 +176,10 @@ fn what_the_table_names_exists() -> anyhow::Result<()> {
             tests += 1;
             let module = root().join("tests/integration").join(module.replace("::", "/")).with_extension("rs");
             let source = fs::read_to_string(&module).unwrap_or_default();
-            assert!([format!("fn {test}("), format!("fn {test}<")].iter().any(|text| source.contains(text)), "there is no test {name}");
+            assert!(
+                [format!("fn {test}("), format!("fn {test}<")].iter().any(|text| source.contains(text)),
+                "there is no test {name}"
+            );
         } else if let Some((method, path)) = name.split_once(" /api/") {
             routes += 1;
             let path = path.split('/').map(|part| match part.strip_prefix(':') {
