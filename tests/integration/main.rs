@@ -13,6 +13,7 @@ mod input;
 mod life;
 mod load;
 mod requirement;
+mod scopes;
 mod sockets;
 mod tour;
 mod users;
