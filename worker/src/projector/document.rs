@@ -105,3 +105,92 @@ fn date(time: Timestamp) -> DateTime {
 fn number(version: u64) -> Bson {
     Bson::Int64(version.cast_signed())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const AT: &str = "2026-01-31T12:00:00.123Z";
+
+    fn document(kind: &str, action: &str, mut data: Value) -> Document {
+        data.as_object_mut()
+            .unwrap()
+            .extend(json!({ "created_at": AT, "updated_at": AT }).as_object().unwrap().clone());
+        let event = json!({
+            "specversion": "1.0", "type": format!("{kind}_{action}"), "id": "0198c0de-0000-7000-8000-000000000001",
+            "source": "/sluice", "subject": format!("{kind}s/x1"), "time": AT, "datacontenttype": "application/json",
+            "entity": kind, "entityid": "x1", "entityversion": 2,
+            "transactionid": "0198c0de-0000-7000-8000-000000000002", "transactionsize": 1, "data": data,
+        });
+        of(&serde_json::from_str(&event.to_string()).unwrap()).unwrap()
+    }
+
+    /// The published forms. Only additions may change this test.
+    #[test]
+    fn the_documents_are_the_published_ones() {
+        let at = DateTime::parse_rfc3339_str(AT).unwrap();
+        let decimal = |text: &str| Bson::Decimal128(text.parse().unwrap());
+        let product = document(
+            "product",
+            "updated",
+            json!({
+                "id": "x1", "sku": "S1", "name": "Shoe", "category": "shoes", "price": "8.90", "currency": "USD", "stock": 3,
+                "status": "active", "attributes": { "sizes": [41, 42.5], "made": null }, "version": 2,
+            }),
+        );
+        assert_eq!(
+            product,
+            doc! {
+                "_id": "x1", "sku": "S1", "name": "Shoe", "category": "shoes", "price": "8.90",
+                "price_decimal": decimal("8.90"), "currency": "USD", "stock": 3_i64, "status": "active",
+                "attributes": { "sizes": [41_i64, 42.5], "made": Bson::Null }, "version": 2_i64, "created_at": at,
+                "updated_at": at,
+            }
+        );
+        let order = document(
+            "order",
+            "created",
+            json!({
+                "id": "x1", "user_id": "u1", "status": "pending", "total_amount": "17.80", "currency": "USD",
+                "items": [{ "product_id": "p1", "quantity": 2, "unit_price": "8.90" }], "version": 1,
+            }),
+        );
+        let item = doc! {
+            "product_id": "p1", "quantity": 2_i64, "unit_price": "8.90", "unit_price_decimal": decimal("8.90"),
+        };
+        assert_eq!(
+            order,
+            doc! {
+                "_id": "x1", "user_id": "u1", "status": "pending", "items": [item], "total_amount": "17.80",
+                "total_amount_decimal": decimal("17.80"), "currency": "USD", "version": 1_i64, "created_at": at,
+                "updated_at": at,
+            }
+        );
+        let payment = document(
+            "payment",
+            "created",
+            json!({
+                "id": "x1", "user_id": "u1", "amount": "100", "currency": "JPY", "gateway": "stripe", "status": "pending",
+                "version": 1,
+            }),
+        );
+        assert_eq!(
+            payment,
+            doc! {
+                "_id": "x1", "user_id": "u1", "amount": "100", "amount_decimal": decimal("100"), "currency": "JPY",
+                "gateway": "stripe", "status": "pending", "version": 1_i64, "created_at": at, "updated_at": at,
+            }
+        );
+        let user = json!({ "id": "x1", "email": "a@b.example", "name": "Ann", "status": "active", "version": 1 });
+        assert_eq!(
+            document("user", "created", user.clone()),
+            doc! {
+                "_id": "x1", "email": "a@b.example", "name": "Ann", "status": "active", "version": 1_i64,
+                "created_at": at, "updated_at": at,
+            }
+        );
+        assert_eq!(document("user", "deleted", user), doc! { "_id": "x1", "version": 2_i64, "deleted_at": at });
+    }
+}
