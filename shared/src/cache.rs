@@ -19,10 +19,10 @@ use thiserror::Error;
 
 use crate::{
     config,
-    entity::{Key, Version},
+    entity::{Action, Key, Version},
+    event::Event,
     lane::Lane,
     redis::{CommandError, Redis},
-    unit_of_work::Changed,
 };
 
 /// The form of the payload. An entry of another form is no hit.
@@ -66,6 +66,26 @@ pub struct Content {
     pub version: Version,
     pub state: State,
     pub payload: String,
+}
+
+/// An entity as a transaction left it.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) key: Key,
+    pub(crate) version: Version,
+    state: State,
+    payload: Box<serde_json::value::RawValue>,
+}
+
+impl From<Event> for Changed {
+    fn from(event: Event) -> Self {
+        Self {
+            key: event.key(),
+            version: event.version,
+            state: if event.event_type.action == Action::Deleted { State::Deleted } else { State::Live },
+            payload: event.data,
+        }
+    }
 }
 
 /// That an entity has changed to (at least) a version; with its state where the caller holds a token.

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::{
     entity::{Entity, Id, Version},
     store::Change,
-    unit_of_work::{UnitOfWork, WriteError},
+    unit_of_work::{CreateError, UnitOfWork, WriteError},
     violation::Violation,
 };
 
@@ -38,6 +38,15 @@ pub enum ChangeError {
     Item { index: usize, source: WriteError },
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl From<CreateError> for ChangeError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Item { index, source } => Self::Item { index, source },
+            CreateError::Write(error) => Self::Write(error),
+        }
+    }
 }
 
 impl ChangeError {
@@ -142,7 +151,7 @@ impl<E: Entity> Change for Create<E> {
     type Error = ChangeError;
 
     async fn apply(&self, work: &mut UnitOfWork) -> Result<Vec<E>, ChangeError> {
-        work.create_many(self.0.clone()).await
+        Ok(work.create_many(self.0.clone()).await?)
     }
 }
 

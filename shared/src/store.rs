@@ -9,13 +9,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     bell::Bell,
-    cache::{Cache, Invalidation},
+    cache::{Cache, Changed, Invalidation},
     config, database,
     event::Origin,
     lane::Lane,
     lifecycle::Lifecycle,
     telemetry::one_line,
-    unit_of_work::{Changed, CommitError, UnitOfWork, WriteError},
+    unit_of_work::{CommitError, UnitOfWork, WriteError},
 };
 
 /// How often a transaction is done again after it met another one.

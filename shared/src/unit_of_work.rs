@@ -18,8 +18,7 @@ use uuid::Uuid;
 use tokens::Tokens;
 
 use crate::{
-    cache::{Cache, State},
-    change::ChangeError,
+    cache::{Cache, Changed},
     database::{self, Constraint},
     entity::{Action, Entity, Id, Key, Kind, Version},
     event::{Event, EventType, Origin},
@@ -48,20 +47,20 @@ pub enum WriteError {
     Database(#[source] sqlx::Error),
 }
 
+/// Why several entities could not be stored.
+#[derive(Debug, Error)]
+pub enum CreateError {
+    #[error("the item {index} was refused")]
+    Item { index: usize, source: WriteError },
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
 pub(crate) enum CommitError {
     /// It met another transaction and is not committed.
     Conflict,
     /// The commit was sent and its answer did not come: the change may be stored or not.
     Unknown { changed: Vec<Changed>, source: Option<sqlx::Error> },
-}
-
-/// What the cache must hear of a changed entity.
-#[derive(Debug)]
-pub(crate) struct Changed {
-    pub(crate) key: Key,
-    pub(crate) version: Version,
-    pub(crate) state: State,
-    pub(crate) payload: Box<serde_json::value::RawValue>,
 }
 
 pub struct UnitOfWork {
@@ -98,11 +97,11 @@ impl UnitOfWork {
     ///
     /// Row by row in the order of their ids, so that two batches cannot wait for each other and the one that is refused
     /// is known.
-    pub async fn create_many<E: Entity>(&mut self, new: Vec<E>) -> Result<Vec<E>, ChangeError> {
+    pub async fn create_many<E: Entity>(&mut self, new: Vec<E>) -> Result<Vec<E>, CreateError> {
         let mut order: Vec<usize> = (0..new.len()).collect();
         order.sort_unstable_by_key(|index| new[*index].id().clone());
         for index in order {
-            self.insert(&new[index]).await.map_err(|source| ChangeError::Item { index, source })?;
+            self.insert(&new[index]).await.map_err(|source| CreateError::Item { index, source })?;
         }
         let created = self.continue_lives(new).await?;
         for entity in &created {
@@ -341,16 +340,5 @@ impl UnitOfWork {
             data: serde_json::value::to_raw_value(entity)?,
         });
         Ok(())
-    }
-}
-
-impl From<Event> for Changed {
-    fn from(event: Event) -> Self {
-        Self {
-            key: event.key(),
-            version: event.version,
-            state: if event.event_type.action == Action::Deleted { State::Deleted } else { State::Live },
-            payload: event.data,
-        }
     }
 }

@@ -48,7 +48,7 @@ impl Change for CreatePayments {
         if !violations.is_empty() {
             return Err(ChangeError::Invalid(violations));
         }
-        work.create_many(self.0.clone()).await
+        Ok(work.create_many(self.0.clone()).await?)
     }
 }
 
