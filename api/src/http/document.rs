@@ -47,7 +47,7 @@ fn operations(document: &mut Value) -> Vec<Operation<'_>> {
 }
 
 /// The framework gives every optional field the default null, which its schema does not allow, and leaves it to the
-/// format to say that a number is not negative.
+/// format to say that a number is not negative. It writes limits as floats, which clients would be told: `at most 5.0`.
 fn correct(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
@@ -65,6 +65,13 @@ fn correct(schema: &mut Value) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(correct),
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0)
+                && let Ok(whole) = format!("{whole:.0}").parse::<i64>()
+            {
+                *number = whole.into();
+            }
+        }
         _ => {}
     }
 }
