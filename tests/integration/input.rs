@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{USERS, user};
 
 /// The codes and pointers of what was wrong, sorted.
-fn violations(answer: &Answer) -> Vec<(String, String)> {
+pub(crate) fn violations(answer: &Answer) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let errors = answer.body["errors"].as_array().into_iter().flatten();
     let mut found: Vec<_> = errors.map(|error| (text(&error["pointer"]), text(&error["code"]))).collect();
@@ -15,7 +15,7 @@ fn violations(answer: &Answer) -> Vec<(String, String)> {
     found
 }
 
-fn assert_problem(answer: &Answer, status: u16, code: &str) {
+pub(crate) fn assert_problem(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{answer:?}");
     assert_eq!(answer.header("content-type"), "application/problem+json");
     assert_eq!(answer.body["type"], format!("/problems/{code}"));

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod dump;
+pub mod ledger;
 pub mod process;
 pub mod servers;
 pub mod socket;
