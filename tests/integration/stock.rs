@@ -138,6 +138,10 @@ async fn stock_moves_within_its_bounds() -> anyhow::Result<()> {
     }
     let damaged = json!({ "delta": -1, "reason": "damaged" });
     assert_eq!(client.post("/api/v1/products/lamp/stock", &damaged).await?.version(), 4);
+    for (reason, code) in [("x".repeat(201), "too-long"), ("a\nb".to_owned(), "invalid-format")] {
+        let refused = client.post("/api/v1/products/lamp/stock", &json!({ "delta": 1, "reason": reason })).await?;
+        assert_eq!(violations(&refused), [("/reason".to_owned(), code.to_owned())]);
+    }
     assert_problem(&client.post("/api/v1/products/none/stock", &damaged).await?, 404, "not-found");
     let last = ledger::outbox(&stack).await?;
     assert_eq!(last.last().and_then(|event| event.reason.as_deref()), Some("damaged"));
