@@ -98,16 +98,18 @@ impl Amount {
     /// So many of it; None where that is no amount any more.
     #[must_use]
     pub fn times(self, quantity: u32) -> Option<Self> {
-        Self::bounded(self.0.checked_mul(quantity.into())?)
+        self.scaled_alike(self.0.checked_mul(quantity.into())?)
     }
 
     /// Both together; None where that is no amount any more.
     #[must_use]
     pub fn plus(self, other: Self) -> Option<Self> {
-        Self::bounded(self.0.checked_add(other.0)?)
+        self.scaled_alike(self.0.checked_add(other.0)?)
     }
 
-    fn bounded(decimal: Decimal) -> Option<Self> {
+    /// Arithmetic loses the scale of nothing: three times 0.00 is 0.
+    fn scaled_alike(self, mut decimal: Decimal) -> Option<Self> {
+        decimal.rescale(self.0.scale());
         (decimal.trunc() < Decimal::from_i128_with_scale(10_i128.pow(MOST_INTEGER_DIGITS), 0)).then_some(Self(decimal))
     }
 }
@@ -213,5 +215,8 @@ mod tests {
         assert_eq!(most.times(u32::MAX), None);
         let price = Amount::of("0.10".parse().unwrap(), "USD".parse().unwrap()).unwrap();
         assert_eq!(price.times(3).unwrap().to_string(), "0.30");
+        let nothing = Amount::zero("KWD".parse().unwrap());
+        assert_eq!(nothing.times(3).unwrap().to_string(), "0.000");
+        assert_eq!(nothing.plus(nothing.times(3).unwrap()).unwrap().to_string(), "0.000");
     }
 }
