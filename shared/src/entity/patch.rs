@@ -9,6 +9,8 @@ use poem_openapi::{
 use serde_json::Value;
 
 /// What becomes of a field that may be missing.
+///
+/// A field of this type has no `#[oai(default)]`: the framework gives a null the default, and it would be no deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Patch<T> {
     #[default]

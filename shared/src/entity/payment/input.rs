@@ -48,7 +48,6 @@ pub struct ChangePayment {
     #[oai(default)]
     pub status: Option<PaymentStatus>,
     /// What the gateway calls it, 1 to 200 visible ASCII characters; null takes it away.
-    #[oai(default)]
     pub gateway_reference: Patch<String>,
     /// Why; in the event and the audit trail.
     #[oai(default, validator(max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]

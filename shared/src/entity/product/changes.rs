@@ -49,7 +49,6 @@ pub struct ChangeProduct {
     #[oai(default, validator(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
     pub name: Option<String>,
     /// Null takes it away. At most 5,000 characters.
-    #[oai(default)]
     pub description: Patch<String>,
     #[oai(default, validator(min_length = 1, max_length = 64, pattern = r"^[A-Za-z0-9_-]+$"))]
     pub category: Option<String>,
