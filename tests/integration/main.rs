@@ -12,6 +12,7 @@ mod faults;
 mod input;
 mod life;
 mod load;
+mod money;
 mod orders;
 mod orders_expiry;
 mod payments;
