@@ -16,6 +16,8 @@ const MOST_LEVELS: usize = 5;
 const LONGEST_KEY: usize = 64;
 /// Beyond it JavaScript and BSON's readers lose digits.
 const LARGEST_INTEGER: u64 = 1 << 53;
+/// The same as a float.
+const LARGEST_FLOAT: f64 = 9_007_199_254_740_992.0;
 
 /// At most 8 KiB of JSON and 5 levels. What cannot become a document is not accepted: see [`Attributes::check`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,7 +78,12 @@ fn check_value(value: &Value, pointer: &str, level: usize, found: &mut Vec<Viola
         }
         Value::Number(number) => {
             let integer = number.as_i64().map(i64::unsigned_abs).or_else(|| number.as_u64());
-            if integer.is_some_and(|magnitude| magnitude > LARGEST_INTEGER) {
+            // An integer beyond 64 bits was read as a float and has lost digits; all floats beyond 2^53 are whole.
+            let is_too_large = match integer {
+                Some(magnitude) => magnitude > LARGEST_INTEGER,
+                None => number.as_f64().is_none_or(|float| float.abs() > LARGEST_FLOAT),
+            };
+            if is_too_large {
                 found.push(Violation::at(pointer, "out-of-range", "an integer is within ±2^53".to_owned()));
             }
         }
