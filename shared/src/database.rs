@@ -58,7 +58,7 @@ pub fn pool(settings: &config::Database) -> MySqlPool {
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 connection.execute(SESSION).await?;
-                // Of reads alone: a change has the time of its transaction.
+                // Of reads alone. A change has the time of its transaction: its locking reads are done again.
                 sqlx::query("SET SESSION max_execution_time = ?").bind(read_timeout_ms).execute(connection).await?;
                 Ok(())
             })

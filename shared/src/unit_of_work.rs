@@ -242,7 +242,8 @@ impl UnitOfWork {
 
     /// What an error of a statement means; remembers that the transaction met another one.
     pub(crate) fn failed(&mut self, error: sqlx::Error) -> WriteError {
-        self.conflict |= database::is_conflict(&error);
+        // `database.read_timeout_ms` cuts off a locking read too: what it waited for so long is another transaction.
+        self.conflict |= database::is_conflict(&error) || database::took_too_long(&error);
         match database::constraint(&error) {
             Some(Constraint::Unique { index }) if index == "PRIMARY" => WriteError::Exists,
             Some(Constraint::Unique { index }) => WriteError::Taken { index },
