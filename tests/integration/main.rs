@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "seeds and measurements are reported")]
 
+mod attributes;
 mod cache;
 mod crash_of_the_api;
 mod crash_of_the_worker;
@@ -13,6 +14,7 @@ mod input;
 mod life;
 mod load;
 mod money;
+mod money_property;
 mod orders;
 mod orders_expiry;
 mod payments;
@@ -22,8 +24,10 @@ mod shop;
 mod sockets;
 mod status;
 mod stock;
+mod stock_deadlocks;
 mod stock_races;
 mod tour;
+mod unique_email;
 mod users;
 mod way_of_a_change;
 mod workers;

@@ -127,12 +127,14 @@ impl Round {
             Attempt::Process => client.patch(&format!("{PAYMENTS}/{id}-p"), &json!({ "status": "processing" })).await?,
         };
         let fits = match (attempt, answer.status.as_u16()) {
-            (Attempt::Cancel, 200 | 404) | (Attempt::Delete, 204 | 404) | (Attempt::Pay, 201) => true,
+            (Attempt::Cancel, 200 | 404)
+            | (Attempt::Delete, 204 | 404)
+            | (Attempt::Pay, 201)
+            | (Attempt::Process, 200) => true,
             (Attempt::Delete, 409) => answer.code() == "in-use",
             (Attempt::Pay | Attempt::Process, 409) => answer.code() == "order-closed",
             // The order is deleted.
             (Attempt::Pay, 422) => answer.body["errors"][0]["code"] == "unknown-reference",
-            (Attempt::Process, 200) => true,
             _ => false,
         };
         ensure!(fits, "{attempt:?} was answered {answer:?}");
