@@ -10,6 +10,7 @@ use shared::{
     entity::{ExpireOrder, overdue},
     event::Origin,
     store::{Store, TransactError},
+    telemetry::one_line,
 };
 
 use super::Job;
@@ -27,6 +28,8 @@ pub(crate) struct Summary {
     found: usize,
     #[expect(dead_code, reason = "shown by the log through Debug")]
     cancelled: usize,
+    #[expect(dead_code, reason = "shown by the log through Debug")]
+    failed: usize,
 }
 
 impl ExpireOrders {
@@ -40,22 +43,27 @@ impl Job for ExpireOrders {
     const LIMIT: Duration = Duration::from_mins(1);
     type Summary = Summary;
 
-    /// Each order in a transaction of its own: one that is being changed holds up no other.
+    /// Each order in a transaction of its own: one that cannot be cancelled now holds up no other.
     async fn run_once(&self) -> anyhow::Result<Summary> {
-        let (mut after, mut found, mut cancelled) = (None, 0, 0);
+        let (mut after, mut found, mut cancelled, mut failed) = (None, 0, 0, 0);
         loop {
             let mut connection = self.store.pool().acquire().await?;
             let orders = overdue(&mut connection, self.age, after.as_ref(), CHUNK).await.context("overdue orders")?;
             drop(connection);
-            let Some(last) = orders.last() else { return Ok(Summary { found, cancelled }) };
+            let Some(last) = orders.last() else { return Ok(Summary { found, cancelled, failed }) };
             after = Some(last.clone());
             found += orders.len();
             for (_, id) in orders {
                 let origin = Origin { actor: Some(Self::NAME.to_owned()), ..Origin::default() };
-                match self.store.transact(origin, ExpireOrder(id)).await {
+                match self.store.transact(origin, ExpireOrder(id.clone())).await {
                     Ok(true) => cancelled += 1,
                     // Kept by a payment, or meanwhile confirmed or deleted.
                     Ok(false) | Err(TransactError::Refused(ChangeError::NotFound)) => {}
+                    // The next tick tries again.
+                    Err(error @ (TransactError::Refused(_) | TransactError::Conflict | TransactError::Timeout)) => {
+                        tracing::warn!(%id, error = one_line(&error), "an order could not be expired");
+                        failed += 1;
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
