@@ -110,7 +110,12 @@ fn of_write(error: &WriteError, at: &str) -> Problem {
             Problem::invalid(violation(field, "unknown-reference", "what it refers to does not exist"))
         }
         WriteError::InUse { foreign_key } => {
-            let table = foreign_key.split_once('_').map_or(foreign_key.as_str(), |(table, _)| table);
+            let table = match foreign_key.split_once('_') {
+                // The items of orders, which are no table to a client.
+                Some(("order", _)) => "orders",
+                Some((table, _)) => table,
+                None => foreign_key,
+            };
             Problem::new(Code::InUse).with_detail(format!("{table} refer to it"))
         }
         WriteError::Stale => Problem::new(Code::Busy),
