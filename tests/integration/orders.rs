@@ -136,8 +136,10 @@ async fn what_others_refer_to_stays() -> anyhow::Result<()> {
     create(&client, PRODUCTS, &product("lamp", 10)).await?;
     create(&client, ORDERS, &order("o", "ann", &[("lamp", 3)])).await?;
     create(&client, PAYMENTS, &payment_of("p", "ann", "o")).await?;
-    for path in [format!("{USERS}/ann"), format!("{PRODUCTS}/lamp"), format!("{ORDERS}/o")] {
-        assert_problem(&client.delete(&path).await?, 409, "in-use");
+    for (path, kind) in [("users/ann", "orders"), ("products/lamp", "orders"), ("orders/o", "payments")] {
+        let refused = client.delete(&format!("/api/v1/{path}")).await?;
+        assert_problem(&refused, 409, "in-use");
+        assert_eq!(refused.body["detail"], format!("{kind} refer to it"), "{path}");
     }
     assert_eq!(stock_of(&client, "lamp").await?, Some(7), "a refused deletion gives nothing back");
     // A cancelled order still names its products and its user.

@@ -2,6 +2,7 @@
 
 use harness::{dump, ledger, stack::Stack, wait};
 use shared::config::Config;
+use sqlx::Connection;
 use worker::app::Role;
 
 use crate::shop::{ORDERS, PAYMENTS, PRODUCTS, create, create_users, order, payment_of, product, stock_of, walk};
@@ -13,6 +14,36 @@ async fn hasty() -> anyhow::Result<Stack> {
     config.orders.expire_after_seconds = 1;
     "* * * * * *".clone_into(&mut config.scheduler.expire_orders);
     Stack::with_config(config).await
+}
+
+/// The oldest order waits for a product that another transaction does not let go of; those behind it do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_held_holds_up_no_other() -> anyhow::Result<()> {
+    let mut stack = hasty().await?;
+    let (api, client) = stack.start_api().await?;
+    create_users(&client, &["ann"]).await?;
+    for id in ["held", "free"] {
+        create(&client, PRODUCTS, &product(id, 10)).await?;
+        create(&client, ORDERS, &order(id, "ann", &[(id, 1)])).await?;
+    }
+    let mut holder = stack.mysql().await?;
+    let mut holding = holder.begin().await?;
+    sqlx::query("SELECT id FROM products WHERE id = 'held' FOR UPDATE").fetch_all(&mut *holding).await?;
+    stack.config.database.transaction_timeout_ms = 500;
+    let worker = stack.start_worker(&Role::ALL).await?;
+    let expired = async |id: &str| {
+        let path = format!("{ORDERS}/{id}");
+        wait::until("it expires", async || Ok((client.get(&path).await?.body["status"] == "cancelled").then_some(())))
+            .await
+    };
+    expired("free").await?;
+    assert_eq!(client.get(&format!("{ORDERS}/held")).await?.body["status"], "pending");
+    holding.rollback().await?;
+    expired("held").await?;
+    stack.settled().await?;
+    worker.stop().await?;
+    api.stop().await?;
+    stack.finish().await
 }
 
 /// How often a tick was claimed, and the time of the last one in seconds.
@@ -27,11 +58,9 @@ async fn ticks(stack: &Stack) -> anyhow::Result<(u64, i64)> {
 async fn unpaid_orders_expire_and_two_schedulers_do_each_tick_once() -> anyhow::Result<()> {
     let stack = hasty().await?;
     let (api, client) = stack.start_api().await?;
-    let workers = [stack.start_worker(&Role::ALL).await?, stack.start_worker(&[Role::Scheduler]).await?];
     create_users(&client, &["ann"]).await?;
     create(&client, PRODUCTS, &product("lamp", 100)).await?;
     for id in ["unpaid", "tried", "failed", "paying", "paid", "confirmed"] {
-        // In a batch of its own each, a confirmed order is not pending even for a moment that the clock could meet.
         create(&client, ORDERS, &order(id, "ann", &[("lamp", 10)])).await?;
         let path = format!("{PAYMENTS}/{id}");
         let steps: &[&str] = match id {
@@ -48,6 +77,8 @@ async fn unpaid_orders_expire_and_two_schedulers_do_each_tick_once() -> anyhow::
         create(&client, PAYMENTS, &payment_of(id, "ann", id)).await?;
         walk(&client, &path, steps).await?;
     }
+    // Only now: an order could expire before it is paid.
+    let workers = [stack.start_worker(&Role::ALL).await?, stack.start_worker(&[Role::Scheduler]).await?];
     let status = async |id: &str| anyhow::Ok(client.get(&format!("{ORDERS}/{id}")).await?.body["status"].clone());
     for id in ["unpaid", "tried", "failed"] {
         wait::until("it expires", async || Ok((status(id).await? == "cancelled").then_some(()))).await?;

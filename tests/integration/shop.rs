@@ -1,14 +1,27 @@
 //! What the tests of products, orders and payments send.
 
 use anyhow::ensure;
-use harness::client::{Answer, Client};
+use harness::{
+    client::{Answer, Client},
+    stack::Stack,
+};
 use serde_json::{Value, json};
+use shared::config::Config;
 
 use crate::{USERS, user};
 
 pub(crate) const PRODUCTS: &str = "/api/v1/products";
 pub(crate) const ORDERS: &str = "/api/v1/orders";
 pub(crate) const PAYMENTS: &str = "/api/v1/payments";
+
+/// For crowds: on a loaded machine nobody is sent away for want of a connection.
+pub(crate) async fn patient_stack() -> anyhow::Result<Stack> {
+    let mut config = Config::load(None)?;
+    Stack::rename(&mut config);
+    config.database.acquire_timeout_ms = 10_000;
+    config.database.transaction_timeout_ms = 10_000;
+    Stack::with_config(config).await
+}
 
 pub(crate) fn product(id: &str, stock: u32) -> Value {
     json!({

@@ -11,12 +11,12 @@ use worker::app::Role;
 
 use crate::{
     input::{assert_problem, violations},
-    shop::{ORDERS, PRODUCTS, create, create_users, order, product, stock_of},
+    shop::{ORDERS, PRODUCTS, create, create_users, order, patient_stack, product, stock_of},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_clients_fight_for_the_last_ten_pieces() -> anyhow::Result<()> {
-    let stack = Stack::new().await?;
+    let stack = patient_stack().await?;
     let (api, client) = stack.start_api().await?;
     let worker = stack.start_worker(&Role::ALL).await?;
     create_users(&client, &["ann"]).await?;
@@ -64,7 +64,7 @@ async fn orders_of_three_products_in_any_order_never_fail() -> anyhow::Result<()
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let stack = Stack::new().await?;
+    let stack = patient_stack().await?;
     let (api, client) = stack.start_api().await?;
     create_users(&client, &["ann", "bob"]).await?;
     let products = ["chair", "lamp", "table"];
@@ -153,7 +153,7 @@ async fn stock_moves_within_its_bounds() -> anyhow::Result<()> {
 /// A product that sells all day can still be edited: neither the edits nor the sales are lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_merge_with_sales() -> anyhow::Result<()> {
-    let stack = Stack::new().await?;
+    let stack = patient_stack().await?;
     let (api, client) = stack.start_api().await?;
     create_users(&client, &["ann"]).await?;
     create(&client, PRODUCTS, &product("lamp", 100)).await?;

@@ -14,7 +14,9 @@ use reqwest::Method;
 use serde_json::json;
 use sqlx::Connection;
 
-use crate::shop::{ORDERS, PAYMENTS, PRODUCTS, create, create_users, order, payment_of, product, stock_of};
+use crate::shop::{
+    ORDERS, PAYMENTS, PRODUCTS, create, create_users, order, patient_stack, payment_of, product, stock_of,
+};
 
 const PIECES: u32 = 1000;
 const PRODUCT_COUNT: usize = 6;
@@ -79,7 +81,7 @@ async fn a_hundred_mixed_writes_at_once_all_end_well() -> anyhow::Result<()> {
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let stack = Stack::new().await?;
+    let stack = patient_stack().await?;
     let (api, client) = stack.start_api().await?;
     create_users(&client, &["ann"]).await?;
     for number in 0..PRODUCT_COUNT {

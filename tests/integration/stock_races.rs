@@ -18,7 +18,9 @@ use shared::{
     store::{Store, TransactError},
 };
 
-use crate::shop::{ORDERS, PAYMENTS, PRODUCTS, create, create_users, order, payment_of, product, stock_of};
+use crate::shop::{
+    ORDERS, PAYMENTS, PRODUCTS, create, create_users, order, patient_stack, payment_of, product, stock_of,
+};
 
 const LANES: usize = 4;
 const ROUNDS: usize = 20;
@@ -46,7 +48,7 @@ struct Round {
 async fn stock_comes_back_exactly_once() -> anyhow::Result<()> {
     let seed: u64 = rand::random();
     println!("seed {seed}");
-    let stack = Stack::new().await?;
+    let stack = patient_stack().await?;
     let (api, client) = stack.start_api().await?;
     create_users(&client, &["ann"]).await?;
     let lifecycle = Lifecycle::new();
