@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use harness::{client::Client, ledger, stack::Stack};
 use serde_json::{Value, json};
+use shared::entity::Action;
 
 use crate::{
     USERS,
@@ -138,15 +139,21 @@ async fn users_and_products_go_back_and_forth() -> anyhow::Result<()> {
         assert_eq!(created.body["status"], "active");
         let one = format!("{path}/{}", created.body["id"].as_str().unwrap_or_default());
         for status in [other, other, "active", "active", other] {
-            let patched = client.patch(&one, &json!({ "status": status })).await?;
+            let patched = client.patch(&one, &json!({ "status": status, "reason": format!("now {status}") })).await?;
             assert_eq!(patched.body["status"], status, "{patched:?}");
         }
-        let replaced = client.put(&one, &with(body.clone(), "status", json!("active"))).await?;
+        let replacement = with(with(body.clone(), "status", json!("active")), "reason", json!("now active"));
+        let replaced = client.put(&one, &replacement).await?;
         assert_eq!(replaced.body["status"], "active", "{replaced:?}");
         assert_problem(&client.patch(&one, &json!({ "status": "gone" })).await?, 422, "validation-failed");
         assert_eq!(client.delete(&one).await?.status, 204);
         let again = with(body, "status", json!(other));
         assert_eq!(create(&client, path, &again).await?.body["status"], other);
+    }
+    for event in ledger::outbox(&stack).await?.iter().filter(|event| event.event_type.action == Action::Updated) {
+        let data: Value = serde_json::from_str(event.data.get())?;
+        let told = data["status"].as_str().map(|status| format!("now {status}"));
+        assert_eq!(event.reason, told, "{}", event.subject);
     }
     api.stop().await?;
     stack.discard().await

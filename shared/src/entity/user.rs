@@ -78,6 +78,9 @@ pub struct NewUser {
     /// Where it is missing: `active` for a new user, of a replaced one what it was.
     #[oai(default)]
     pub status: Option<UserStatus>,
+    /// Why the status changes; in the event and the audit trail.
+    #[oai(default, validator(max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
+    pub reason: Option<String>,
 }
 
 /// What a client sends to change a user: only the members that change (RFC 7396, no member may be null).
@@ -90,18 +93,21 @@ pub struct ChangeUser {
     pub name: Option<String>,
     #[oai(default)]
     pub status: Option<UserStatus>,
+    /// Why; in the event and the audit trail.
+    #[oai(default, validator(max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
+    pub reason: Option<String>,
 }
 
 impl Example for NewUser {
     fn example() -> Self {
         let email = poem_openapi::types::Email("ada@example.com".to_owned());
-        Self { id: None, email, name: "Ada Lovelace".to_owned(), status: None }
+        Self { id: None, email, name: "Ada Lovelace".to_owned(), status: None, reason: None }
     }
 }
 
 impl Example for ChangeUser {
     fn example() -> Self {
-        Self { email: None, name: Some("Ada King".to_owned()), status: None }
+        Self { email: None, name: Some("Ada King".to_owned()), status: None, reason: None }
     }
 }
 
@@ -157,7 +163,9 @@ impl Amend for User {
         let changes = match wanted.clone() {
             Wanted::Changes(changes) => changes,
             // A status is not lost by leaving it out.
-            Wanted::Replacement(new) => ChangeUser { email: Some(new.email), name: Some(new.name), status: new.status },
+            Wanted::Replacement(NewUser { email, name, status, reason, .. }) => {
+                ChangeUser { email: Some(email), name: Some(name), status, reason }
+            }
         };
         if let Some(email) = changes.email {
             self.email = email.0;
@@ -170,6 +178,13 @@ impl Amend for User {
         }
         self.claims_email = edit.rules.unique_email;
         Ok(())
+    }
+
+    fn reason(wanted: &Wanted<Self>) -> Option<&str> {
+        match wanted {
+            Wanted::Replacement(new) => new.reason.as_deref(),
+            Wanted::Changes(changes) => changes.reason.as_deref(),
+        }
     }
 }
 

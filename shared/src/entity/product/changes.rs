@@ -38,6 +38,9 @@ pub struct NewProduct {
     pub status: Option<ProductStatus>,
     #[oai(default)]
     pub attributes: Option<Attributes>,
+    /// Why the status changes; in the event and the audit trail.
+    #[oai(default, validator(max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
+    pub reason: Option<String>,
 }
 
 /// What a client sends to change a product: only the members that change (RFC 7396).
@@ -64,6 +67,9 @@ pub struct ChangeProduct {
     /// Merged; a member that is null is taken away.
     #[oai(default)]
     pub attributes: Option<Attributes>,
+    /// Why; in the event and the audit trail.
+    #[oai(default, validator(max_length = 200, pattern = r"^[^\x00-\x1F\x7F-\x9F]*$"))]
+    pub reason: Option<String>,
 }
 
 impl Example for NewProduct {
@@ -79,6 +85,7 @@ impl Example for NewProduct {
             stock: Some(25),
             status: None,
             attributes: None,
+            reason: None,
         }
     }
 }
@@ -194,6 +201,13 @@ impl Amend for Product {
             return Err(ChangeError::VersionRequired);
         }
         Ok(())
+    }
+
+    fn reason(wanted: &Wanted<Self>) -> Option<&str> {
+        match wanted {
+            Wanted::Replacement(new) => new.reason.as_deref(),
+            Wanted::Changes(changes) => changes.reason.as_deref(),
+        }
     }
 }
 
