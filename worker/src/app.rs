@@ -118,6 +118,7 @@ impl Worker<'_> {
         }
         if roles.contains(&Role::Projector) {
             let effect = Projector::new(&config.mongodb, self.lifecycle.clone()).await.context("mongodb.uri")?;
+            effect.make_indexes();
             running.push(self.group(effect, &config.projector)?);
         }
         if (roles.contains(&Role::Relay) || roles.contains(&Role::Scheduler)) && !self.finds_database().await? {

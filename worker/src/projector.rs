@@ -4,6 +4,7 @@
 //! have a `deleted_at`.
 
 mod document;
+mod indexes;
 mod write;
 
 use std::{collections::HashMap, time::Duration};
@@ -61,6 +62,11 @@ impl Projector {
         options.write_concern = Some(WriteConcern::majority());
         let database = Client::with_options(options)?.database(&settings.database);
         Ok(Self { database, timeout, lifecycle, unfinished: Vec::new() })
+    }
+
+    /// Makes the indexes of what is written, beside the writing.
+    pub(crate) fn make_indexes(&self) {
+        self.lifecycle.spawn(indexes::make(self.database.clone(), self.lifecycle.clone()));
     }
 
     /// Runs writes to their end, beside each other. The driver does not bear being dropped in the middle, so only the

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::{
-    Client, Collection, Database,
+    Client, Collection, Database, IndexModel,
     bson::{self, Document, doc},
     error::{CommandError, ErrorKind},
     options::ClientOptions,
@@ -32,6 +32,15 @@ pub struct DocumentIndex {
     pub name: String,
     /// In their order.
     pub fields: Vec<String>,
+}
+
+impl From<IndexModel> for DocumentIndex {
+    fn from(IndexModel { keys, options, .. }: IndexModel) -> Self {
+        let options = options.unwrap_or_default();
+        // The keys of a text index are the server's own; the fields are what has a weight.
+        let fields = options.weights.unwrap_or(keys).into_iter().map(|(field, _)| field).collect();
+        Self { name: options.name.unwrap_or_default(), fields }
+    }
 }
 
 impl Documents {
@@ -70,12 +79,8 @@ impl Documents {
     pub async fn indexes<E: Entity>(&self) -> Result<Vec<DocumentIndex>, ReadError> {
         let collection = self.collection(E::PLURAL);
         let models = self.in_time(async move { collection.list_indexes().await?.try_collect::<Vec<_>>().await }).await;
-        let index = |model: mongodb::IndexModel| DocumentIndex {
-            name: model.options.and_then(|options| options.name).unwrap_or_default(),
-            fields: model.keys.keys().cloned().collect(),
-        };
         match models {
-            Ok(models) => Ok(models.into_iter().map(index).collect()),
+            Ok(models) => Ok(models.into_iter().map(DocumentIndex::from).collect()),
             // The collection comes with its first document.
             Err(ReadError::Mongodb(error)) if is_no_namespace(&error) => Ok(Vec::new()),
             Err(error) => Err(error),
