@@ -1,5 +1,7 @@
 //! Filling the cache before anyone asks.
 
+use std::collections::HashSet;
+
 use super::Cached;
 use crate::{
     cache::Token,
@@ -15,6 +17,7 @@ const CHUNK: u32 = 100;
 
 /// What is to be warmed.
 pub enum Warming<E: Entity> {
+    /// Each counts once.
     Ids(Vec<Id>),
     /// The newest that fulfil it, so many at the most.
     Where(Specification<E>, u32),
@@ -36,7 +39,11 @@ impl<R> Cached<R> {
         R: Repository<E>,
     {
         let ids = match warming {
-            Warming::Ids(ids) => ids,
+            Warming::Ids(mut ids) => {
+                let mut named = HashSet::new();
+                ids.retain(|id| named.insert(id.clone()));
+                ids
+            }
             Warming::Where(specification, limit) => self.ids(specification, limit).await?,
         };
         let mut report = WarmReport::default();
