@@ -4,10 +4,12 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::{MongoRepository, living};
 use crate::{
-    aggregation::{Aggregation, Function, Group, GroupRow, MOST_GROUPS, RawRow},
+    aggregation::{Aggregation, Function, Group, GroupRow, MOST_GROUPS, Period, RawRow},
     entity::{Entity, Field},
     repository::ReadError,
 };
+
+const DAY_MS: i64 = 86_400_000;
 
 impl<E: Entity> MongoRepository<E> {
     /// The groups in the order of what they have in common, one more than [`MOST_GROUPS`] where there are so many.
@@ -41,10 +43,18 @@ fn path<F: Field>(field: F) -> String {
 
 fn key<F: Field>(group: Group<F>) -> Bson {
     let path = path(group.field);
-    let Some(period) = group.period else { return doc! { "$ifNull": [path, Bson::Null] }.into() };
-    let unit: &str = period.into();
-    let truncated = doc! { "$dateTrunc": { "date": path, "unit": unit, "startOfWeek": "monday" } };
-    doc! { "$dateToString": { "date": truncated, "format": "%Y-%m-%d" } }.into()
+    // Only operators that are as old as the oldest server that is supported, and that all servers have alike.
+    let (date, format) = match group.period {
+        None => return doc! { "$ifNull": [path, Bson::Null] }.into(),
+        Some(Period::Day) => (Bson::String(path), "%Y-%m-%d"),
+        Some(Period::Month) => (Bson::String(path), "%Y-%m-01"),
+        Some(Period::Week) => {
+            let days_since_monday = doc! { "$subtract": [{ "$isoDayOfWeek": &path }, 1] };
+            let since_monday = doc! { "$multiply": [days_since_monday, DAY_MS] };
+            (doc! { "$subtract": [path, since_monday] }.into(), "%Y-%m-%d")
+        }
+    };
+    doc! { "$dateToString": { "date": date, "format": format } }.into()
 }
 
 fn read<E: Entity>(document: &Document, aggregation: &Aggregation<E>) -> RawRow {

@@ -13,10 +13,9 @@ impl<E: Entity> MySqlRepository<E> {
     /// The groups in the order of what they have in common, one more than [`MOST_GROUPS`] where there are so many.
     pub async fn aggregate(&self, aggregation: &Aggregation<E>) -> Result<Vec<GroupRow>, ReadError> {
         let mut select: QueryBuilder<MySql> = QueryBuilder::new("SELECT ");
-        for group in aggregation.groups() {
-            select.push("CAST(");
-            push_group(&mut select, *group);
-            select.push(" AS CHAR), ");
+        for (index, group) in aggregation.groups().iter().enumerate() {
+            push_key(&mut select, index, *group);
+            select.push(", ");
         }
         select.push("CAST(COUNT(*) AS UNSIGNED)");
         for (function, field) in aggregation.asked() {
@@ -27,7 +26,7 @@ impl<E: Entity> MySqlRepository<E> {
         for clause in [" GROUP BY ", " ORDER BY "] {
             for (index, group) in aggregation.groups().iter().enumerate() {
                 select.push(if index == 0 { clause } else { ", " });
-                push_group(&mut select, *group);
+                push_group(&mut select, index, *group);
             }
         }
         select.push(" LIMIT ").push_bind(MOST_GROUPS + 1);
@@ -38,19 +37,28 @@ impl<E: Entity> MySqlRepository<E> {
     }
 }
 
-fn push_group<F: Field>(select: &mut QueryBuilder<MySql>, group: Group<F>) {
+/// As text. A period has a name, as MySQL does not see that an expression is the one that is grouped by.
+fn push_key<F: Field>(select: &mut QueryBuilder<MySql>, index: usize, group: Group<F>) {
     let column = group.field.name();
-    let (before, after) = match group.period {
-        None => ("", ""),
-        Some(Period::Day) => ("DATE_FORMAT(", ", '%Y-%m-%d')"),
-        Some(Period::Month) => ("DATE_FORMAT(", ", '%Y-%m-01')"),
+    match group.period {
+        None => select.push("CAST(").push(column).push(" AS CHAR)"),
+        Some(Period::Day) => select.push("DATE_FORMAT(").push(column).push(", '%Y-%m-%d')"),
+        Some(Period::Month) => select.push("DATE_FORMAT(").push(column).push(", '%Y-%m-01')"),
         Some(Period::Week) => {
             select.push("DATE_FORMAT(").push(column).push(" - INTERVAL WEEKDAY(").push(column);
-            select.push(") DAY, '%Y-%m-%d')");
-            return;
+            select.push(") DAY, '%Y-%m-%d')")
         }
     };
-    select.push(before).push(column).push(after);
+    if group.period.is_some() {
+        select.push(" AS period").push(index);
+    }
+}
+
+fn push_group<F: Field>(select: &mut QueryBuilder<MySql>, index: usize, group: Group<F>) {
+    match group.period {
+        None => select.push(group.field.name()),
+        Some(_) => select.push("period").push(index),
+    };
 }
 
 fn push_measure<F: Field>(select: &mut QueryBuilder<MySql>, function: Function, field: F) {
