@@ -41,21 +41,35 @@ fn of_test(path: &str, test: &Test) -> Document {
     match test {
         Test::IsNull(true) => doc! { path: Bson::Null },
         Test::IsNull(false) => doc! { path: { "$ne": Bson::Null } },
-        Test::Eq(value) => compared("$eq", value),
-        // Of what is missing, `$ne` would be true.
+        Test::Eq(value) => equal(path, value),
         Test::Ne(Value::Null) => nothing(),
-        Test::Ne(value) => doc! { path: { "$nin": [of_value(value), Bson::Null] } },
+        // Of what is missing, `$ne` alone would be true.
+        Test::Ne(value) => doc! { "$nor": [equal(path, value), { path: Bson::Null }] },
         Test::Lt(value) => compared("$lt", value),
         Test::Lte(value) => compared("$lte", value),
         Test::Gt(value) => compared("$gt", value),
         Test::Gte(value) => compared("$gte", value),
-        Test::In(values) => {
-            let values: Vec<Bson> = values.iter().filter(|value| **value != Value::Null).map(of_value).collect();
-            doc! { path: { "$in": values } }
-        }
+        Test::In(values) => one_of(path, values),
         Test::Prefix(part) => doc! { path: { "$regex": format!("^{}", literal(part)) } },
         Test::Contains(part) => doc! { path: { "$regex": literal(part) } },
     }
+}
+
+fn equal(path: &str, value: &Value<'static>) -> Document {
+    match value {
+        Value::Null => nothing(),
+        // One server's `$in` tells 0.01 from 0.010, and it makes one of several equalities. Ranges go by the value.
+        Value::Amount(_) => doc! { path: { "$gte": of_value(value), "$lte": of_value(value) } },
+        _ => doc! { path: { "$eq": of_value(value) } },
+    }
+}
+
+fn one_of(path: &str, values: &[Value<'static>]) -> Document {
+    let values = values.iter().filter(|value| **value != Value::Null);
+    if values.clone().any(|value| matches!(value, Value::Amount(_))) {
+        return doc! { "$or": values.map(|value| equal(path, value)).collect::<Vec<_>>() };
+    }
+    doc! { path: { "$in": values.map(of_value).collect::<Vec<_>>() } }
 }
 
 /// The value as documents have it.
