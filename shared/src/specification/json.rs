@@ -80,6 +80,7 @@ fn of_value(value: &Value<'_>) -> Json {
 }
 
 struct Reader {
+    /// Also what is no test but has no parts either: so the reading of nonsense has an end.
     terms: usize,
     violations: Vec<Violation>,
 }
@@ -89,14 +90,25 @@ impl Reader {
         self.violations.push(Violation::at(pointer, code, rule.into()));
     }
 
+    /// False beyond the limit, where nothing is told but that.
+    fn counts_one_more(&mut self) -> bool {
+        self.terms += 1;
+        self.terms <= MOST_TERMS
+    }
+
+    fn refuse_node<T>(&mut self, pointer: &str, code: &str, rule: &str) -> Option<T> {
+        if self.counts_one_more() {
+            self.refuse(pointer, code, rule);
+        }
+        None
+    }
+
     fn node<E: Entity>(&mut self, json: &Json, pointer: &str, depth: usize) -> Option<Specification<E>> {
         if depth > MOST_DEPTH {
-            self.refuse(pointer, "too-deep", format!("at most {MOST_DEPTH} levels"));
-            return None;
+            return self.refuse_node(pointer, "too-deep", &format!("at most {MOST_DEPTH} levels"));
         }
         let Some(members) = json.as_object() else {
-            self.refuse(pointer, "wrong-type", "must be an object");
-            return None;
+            return self.refuse_node(pointer, "wrong-type", "must be an object");
         };
         let only = if members.len() == 1 { members.iter().next() } else { None };
         match only.map(|(name, value)| (name.as_str(), value)) {
@@ -112,9 +124,11 @@ impl Reader {
 
     fn nodes<E: Entity>(&mut self, json: &Json, pointer: &str, depth: usize) -> Option<Vec<Specification<E>>> {
         let Some(items) = json.as_array() else {
-            self.refuse(pointer, "wrong-type", "must be an array");
-            return None;
+            return self.refuse_node(pointer, "wrong-type", "must be an array");
         };
+        if items.is_empty() && !self.counts_one_more() {
+            return None;
+        }
         // Beyond the limit nothing is read: it is refused anyway.
         let items = items.iter().take(MOST_TERMS + 1).enumerate();
         let parts: Vec<_> =
@@ -123,7 +137,9 @@ impl Reader {
     }
 
     fn test<E: Entity>(&mut self, members: &Map<String, Json>, pointer: &str) -> Option<Specification<E>> {
-        self.terms += 1;
+        if !self.counts_one_more() {
+            return None;
+        }
         for name in members.keys().filter(|name| !["field", "op", "value"].contains(&name.as_str())) {
             let rule = "a condition is {field, op, value}, {all: […]}, {any: […]} or {not: …}";
             self.refuse(&Violation::member(pointer, name), "unknown-field", rule);
