@@ -2,13 +2,16 @@
 
 #![expect(clippy::print_stdout, reason = "seeds and measurements are reported")]
 
+mod aggregations;
 mod attributes;
 mod cache;
+mod cached;
 mod crash_of_the_api;
 mod crash_of_the_worker;
 mod demo;
 mod documents;
 mod duplicates;
+mod explain;
 mod faults;
 mod input;
 mod life;
@@ -18,10 +21,14 @@ mod money_property;
 mod orders;
 mod orders_expiry;
 mod payments;
+mod queries;
+mod repositories;
 mod requirement;
 mod scopes;
+mod search;
 mod shop;
 mod sockets;
+mod specification;
 mod status;
 mod stock;
 mod stock_deadlocks;
@@ -32,10 +39,28 @@ mod users;
 mod way_of_a_change;
 mod workers;
 
+use harness::client::{Answer, Client};
 use serde_json::{Value, json};
 
 const USERS: &str = "/api/v1/users";
 
 fn user(id: &str) -> Value {
     json!({ "id": id, "email": format!("{id}@example.com"), "name": "Test User" })
+}
+
+/// Creates a batch.
+async fn create(client: &Client, plural: &str, items: Vec<Value>) -> anyhow::Result<Vec<Value>> {
+    let batch = client.post(&format!("/api/v1/{plural}/batch"), &json!({ "items": items })).await?;
+    anyhow::ensure!(batch.status == 201, "{batch:?}");
+    Ok(batch.body["items"].as_array().cloned().unwrap_or_default())
+}
+
+async fn query(client: &Client, asked: &Value) -> anyhow::Result<Answer> {
+    client.post("/api/v1/repositories/query", asked).await
+}
+
+/// Where in the body rules are broken.
+fn pointers(refused: &Answer) -> Vec<&str> {
+    let errors = refused.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    errors.iter().filter_map(|error| error["pointer"].as_str()).collect()
 }

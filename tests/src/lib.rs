@@ -7,6 +7,7 @@ pub mod client;
 pub mod dump;
 pub mod ledger;
 pub mod process;
+pub mod seed;
 pub mod servers;
 pub mod socket;
 pub mod stack;
