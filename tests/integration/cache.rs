@@ -22,7 +22,7 @@ fn live(version: u64) -> Content {
 }
 
 async fn stored_version(stack: &Stack, id: &str) -> anyhow::Result<Option<String>> {
-    Ok(dump::cached_users(stack).await?.get(id).and_then(|entry| entry.get("version").cloned()))
+    Ok(dump::cached(stack).await?.get(&format!("user:{id}")).and_then(|entry| entry.get("version").cloned()))
 }
 
 /// The race that a plain DEL loses each time: a reader misses, stalls; a writer commits and invalidates; the reader
@@ -91,7 +91,7 @@ async fn the_writer_leaves_the_new_state() -> anyhow::Result<()> {
     for number in 0..50 {
         let id = format!("u{number}");
         let created = client.post(crate::USERS, &crate::user(&id)).await?;
-        if let Some(entry) = dump::cached_users(&stack).await?.get(&id)
+        if let Some(entry) = dump::cached(&stack).await?.get(&format!("user:{id}"))
             && let Some(payload) = entry.get("payload")
         {
             assert_eq!(serde_json::from_str::<serde_json::Value>(payload)?, created.body);
@@ -100,11 +100,11 @@ async fn the_writer_leaves_the_new_state() -> anyhow::Result<()> {
     }
     // A token that is late is given up; on an idle machine hardly any is.
     assert!(filled > 25, "only {filled} of 50 were left in the cache");
-    let entries = dump::cached_users(&stack).await?;
+    let entries = dump::cached(&stack).await?;
     let mut redis = dump::redis(&stack).await?;
-    for id in entries.keys() {
-        let key = key(id)?;
-        let name = format!("{}:{{{}}}:{key}", stack.config.redis.prefix, shared::lane::Lane::of(&key));
+    for key in entries.keys() {
+        let id = key.strip_prefix("user:").unwrap_or_default();
+        let name = format!("{}:{{{}}}:{key}", stack.config.redis.prefix, shared::lane::Lane::of(&self::key(id)?));
         assert!(redis.ttl::<_, i64>(name).await? > 0, "an entry without an end");
     }
     api.stop().await?;

@@ -11,7 +11,7 @@ use harness::{
     writers::{self, Plan, Progress},
 };
 use serde_json::json;
-use shared::config::Config;
+use shared::{config::Config, entity::Kind};
 use worker::app::Role;
 
 use crate::{USERS, user};
@@ -61,7 +61,7 @@ async fn with_kafka_away_writes_go_on_and_the_backlog_drains() -> anyhow::Result
     stack.settled().await?;
     println!("drained {:?} after Kafka was back", start.elapsed());
     let story = verify::consistent(&stack).await?;
-    assert_eq!(story.users.len(), posted + 1);
+    assert_eq!(story.count(Kind::User), posted + 1);
     assert_eq!(socket.event().await?["data"]["name"], "During", "a socket that stayed open missed nothing");
 
     worker.stop().await?;
@@ -140,7 +140,7 @@ async fn with_mysql_away_requests_are_refused_soon_and_all_heals() -> anyhow::Re
     stack.settled().await?;
     let story = verify::consistent(&stack).await?;
     progress.is_told_by(&story)?;
-    assert!(story.users.contains_key("healed"));
+    assert!(story.rows.contains_key("user:healed"));
     worker.stop().await?;
     api.stop().await?;
     stack.finish().await

@@ -59,7 +59,7 @@ async fn every_broken_rule_is_told_and_nothing_is_written() -> anyhow::Result<()
         assert_eq!(violations(&answer), expected, "{body}");
         assert!(!answer.body["errors"].to_string().contains("nobody"), "a value was repeated: {}", answer.body);
     }
-    assert!(dump::users(&stack).await?.is_empty());
+    assert!(dump::rows(&stack).await?.is_empty());
     assert_eq!(stack.outbox_depth().await?, 0);
 
     api.stop().await?;

@@ -117,7 +117,7 @@ async fn sigterm_loses_nothing() -> anyhow::Result<()> {
     stack.settled().await?;
     let story = verify::consistent(&stack).await?;
     for id in stored {
-        assert!(story.users.contains_key(&id), "{id} was answered 201 and is not stored");
+        assert!(story.rows.contains_key(&format!("user:{id}")), "{id} was answered 201 and is not stored");
     }
     assert_eq!(story.duplicates, 0, "a worker that stops in order publishes nothing twice");
     worker.terminate().await?;

@@ -45,8 +45,8 @@ async fn a_change_arrives_everywhere() -> anyhow::Result<()> {
     let first = &story.records[0];
     assert_eq!((first.key.as_str(), first.event.request_id.as_deref()), ("user:ann", Some("request-1")));
     assert_eq!(first.trace.trace_id(), Some(trace), "the client's trace goes on");
-    let cached = dump::cached_users(&stack).await?;
-    assert!(cached.get("ann").is_none_or(|entry| entry.get("version").is_none_or(|version| version == "4")));
+    let cached = dump::cached(&stack).await?;
+    assert!(cached.get("user:ann").is_none_or(|entry| entry.get("version").is_none_or(|version| version == "4")));
 
     worker.stop().await?;
     api.stop().await?;

@@ -12,9 +12,12 @@ use redis::AsyncCommands;
 use serde_json::Value;
 use shared::{
     config::Kafka,
+    entity::{Entity, Kind, Visitor},
     event::{Event, TraceContext},
     kafka,
 };
+use sqlx::mysql::MySqlRow;
+use strum::VariantArray;
 
 use crate::stack::Stack;
 
@@ -84,22 +87,32 @@ pub async fn documents(stack: &Stack, collection: &str) -> anyhow::Result<BTreeM
     Ok(documents)
 }
 
-/// The cache's entries of users by id: the hash's fields.
-pub async fn cached_users(stack: &Stack) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
+/// The documents of all four collections by key (`user:ann`), tombstones included.
+pub async fn entity_documents(stack: &Stack) -> anyhow::Result<BTreeMap<String, Document>> {
+    let mut all = BTreeMap::new();
+    for kind in Kind::VARIANTS {
+        let found = documents(stack, kind.plural()).await?;
+        all.extend(found.into_iter().map(|(id, document)| (format!("{kind}:{id}"), document)));
+    }
+    Ok(all)
+}
+
+/// The cache's entries by key (`user:ann`): the hash's fields.
+pub async fn cached(stack: &Stack) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
     let mut connection = redis(stack).await?;
-    let pattern = format!("{}:*:user:*", stack.config.redis.prefix);
-    let mut keys = Vec::new();
+    let pattern = format!("{}:{{*}}:*", stack.config.redis.prefix);
+    let mut names = Vec::new();
     {
         let mut found = connection.scan_match::<_, String>(pattern).await?;
-        while let Some(key) = found.next_item().await {
-            keys.push(key?);
+        while let Some(name) = found.next_item().await {
+            names.push(name?);
         }
     }
     let mut entries = BTreeMap::new();
-    for key in keys {
-        let id = key.rsplit(':').next().unwrap_or_default().to_owned();
-        let fields: BTreeMap<String, String> = connection.hgetall(&key).await?;
-        entries.insert(id, fields);
+    for name in names {
+        let fields: BTreeMap<String, String> = connection.hgetall(&name).await?;
+        let (_, key) = name.split_once("}:").context("not the name of an entry")?;
+        entries.insert(key.to_owned(), fields);
     }
     Ok(entries)
 }
@@ -110,12 +123,38 @@ pub async fn redis(stack: &Stack) -> anyhow::Result<redis::aio::MultiplexedConne
     Ok(redis::Client::open(url)?.get_multiplexed_async_connection().await?)
 }
 
-/// The rows of `users` by id, as REST shows them.
-pub async fn users(stack: &Stack) -> anyhow::Result<BTreeMap<String, Value>> {
+/// The rows of all four tables by key (`user:ann`), as REST shows them.
+pub async fn rows(stack: &Stack) -> anyhow::Result<BTreeMap<String, Value>> {
     let mut connection = stack.mysql().await?;
-    let users: Vec<shared::entity::User> =
-        sqlx::query_as(<shared::entity::User as shared::entity::Entity>::SELECT).fetch_all(&mut connection).await?;
-    users.into_iter().map(|user| Ok((user.id.to_string(), serde_json::to_value(user)?))).collect()
+    let mut rows = BTreeMap::new();
+    for kind in Kind::VARIANTS {
+        let Table { select, read } = kind.visit(TableOf);
+        for row in sqlx::query(select).fetch_all(&mut connection).await? {
+            let (key, shown) = read(&row)?;
+            rows.insert(key, shown);
+        }
+    }
+    Ok(rows)
+}
+
+struct Table {
+    select: &'static str,
+    /// The key of a row, and how REST shows it.
+    read: fn(&MySqlRow) -> anyhow::Result<(String, Value)>,
+}
+
+struct TableOf;
+
+impl Visitor for TableOf {
+    type Output = Table;
+
+    fn visit<E: Entity>(self) -> Table {
+        let read = |row: &MySqlRow| {
+            let entity = E::from_row(row)?;
+            Ok((entity.key().to_string(), serde_json::to_value(entity)?))
+        };
+        Table { select: E::SELECT, read }
+    }
 }
 
 /// Whether a consumer group has committed everything that is on the topic.

@@ -7,6 +7,8 @@ pub mod client;
 pub mod dump;
 pub mod ledger;
 pub mod process;
+pub mod proxy;
+pub mod sample;
 pub mod seed;
 pub mod servers;
 pub mod socket;

@@ -1,12 +1,13 @@
-//! Whether all stores tell the same story, by content.
+//! Whether all stores tell the same story, by content, of every kind of entity.
+
+mod documents;
 
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, ensure};
-use mongodb::bson::Document;
 use serde_json::Value;
 use shared::{
-    entity::{Action, User},
+    entity::{Action, Kind},
     lane::Lane,
 };
 
@@ -15,13 +16,29 @@ use crate::{
     stack::Stack,
 };
 
-/// What was found, for the test's own expectations.
+/// What was found, for the test's own expectations. Entities go by their key: `user:ann`.
 pub struct Story {
     pub records: Vec<Record>,
     /// Each event once, of each entity in the order of their first delivery.
     pub by_entity: BTreeMap<String, Vec<Record>>,
-    pub users: BTreeMap<String, Value>,
+    /// As REST shows them.
+    pub rows: BTreeMap<String, Value>,
     pub duplicates: usize,
+}
+
+impl Story {
+    /// How many entities of a kind exist.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        let prefix = format!("{kind}:");
+        self.rows.keys().filter(|key| key.starts_with(&prefix)).count()
+    }
+
+    /// What was told of an entity, in the order of its versions.
+    #[must_use]
+    pub fn of(&self, kind: Kind, id: &str) -> &[Record] {
+        self.by_entity.get(&format!("{kind}:{id}")).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Checks Kafka, MySQL, MongoDB and Redis against each other, when nothing is on its way any more.
@@ -30,13 +47,14 @@ pub struct Story {
 /// Of the first contradiction.
 pub async fn consistent(stack: &Stack) -> anyhow::Result<Story> {
     let records = dump::topic(&stack.config.kafka).await?;
-    let users = dump::users(stack).await?;
+    let rows = dump::rows(stack).await?;
     let (by_entity, duplicates) = first_deliveries(&records)?;
-    check_against_rows(&by_entity, &users)?;
-    check_documents(&by_entity, &dump::documents(stack, "users").await?)?;
-    check_audit(&by_entity, &dump::documents(stack, "audit_log").await?)?;
-    check_cache(&users, &dump::cached_users(stack).await?)?;
-    Ok(Story { records, by_entity, users, duplicates })
+    check_transactions(&by_entity)?;
+    check_against_rows(&by_entity, &rows)?;
+    documents::check_entities(&by_entity, &dump::entity_documents(stack).await?)?;
+    documents::check_audit(&by_entity, &dump::documents(stack, "audit_log").await?)?;
+    check_cache(&rows, &dump::cached(stack).await?)?;
+    Ok(Story { records, by_entity, rows, duplicates })
 }
 
 /// Of each entity the versions come without a hole and in order; what comes again is the same to the byte.
@@ -61,14 +79,28 @@ fn first_deliveries(records: &[Record]) -> anyhow::Result<(BTreeMap<String, Vec<
     Ok((by_entity, duplicates))
 }
 
-fn check_against_rows(
-    by_entity: &BTreeMap<String, Vec<Record>>,
-    users: &BTreeMap<String, Value>,
-) -> anyhow::Result<()> {
+/// Each event says how many its transaction has, and so many carry the transaction's id: of each entity one.
+fn check_transactions(by_entity: &BTreeMap<String, Vec<Record>>) -> anyhow::Result<()> {
+    let mut transactions: HashMap<_, Vec<&Record>> = HashMap::new();
+    for record in by_entity.values().flatten() {
+        transactions.entry(record.event.transaction_id).or_default().push(record);
+    }
+    for (id, records) in transactions {
+        for record in &records {
+            let told = record.event.transaction_size;
+            ensure!(told == records.len(), "{} of {told} events of the transaction {id} were told", records.len());
+            let same = records.iter().filter(|other| other.key == record.key).count();
+            ensure!(same == 1, "the transaction {id} tells of {} {same} times", record.key);
+        }
+    }
+    Ok(())
+}
+
+fn check_against_rows(by_entity: &BTreeMap<String, Vec<Record>>, rows: &BTreeMap<String, Value>) -> anyhow::Result<()> {
     let mut live = 0;
     for (key, deliveries) in by_entity {
         let last = &deliveries.last().context("no delivery")?.event;
-        let row = users.get(last.entity_id.as_str());
+        let row = rows.get(key);
         if last.event_type.action == Action::Deleted {
             ensure!(row.is_none(), "{key} was announced as deleted and exists");
         } else {
@@ -77,81 +109,25 @@ fn check_against_rows(
             live += 1;
         }
     }
-    ensure!(live == users.len(), "{} users are stored, {live} were announced", users.len());
-    Ok(())
-}
-
-fn check_documents(
-    by_entity: &BTreeMap<String, Vec<Record>>,
-    documents: &BTreeMap<String, Document>,
-) -> anyhow::Result<()> {
-    ensure!(documents.len() == by_entity.len(), "{} documents of {} users", documents.len(), by_entity.len());
-    for deliveries in by_entity.values() {
-        let last = &deliveries.last().context("no delivery")?.event;
-        let document =
-            documents.get(last.entity_id.as_str()).with_context(|| format!("no document {}", last.subject))?;
-        ensure!(
-            document.get_i64("version")?.cast_unsigned() == last.version.0,
-            "{document} is not at {}",
-            last.version
-        );
-        if last.event_type.action == Action::Deleted {
-            ensure!(document.contains_key("deleted_at") && document.len() == 3, "no tombstone: {document}");
-        } else {
-            let told: User = serde_json::from_str(last.data.get())?;
-            ensure!(of_document(document)? == told, "{document} is not {}", last.data);
-        }
-    }
-    Ok(())
-}
-
-/// The user that a document tells of.
-fn of_document(document: &Document) -> anyhow::Result<User> {
-    let mut fields = document.clone();
-    let id = fields.remove("_id").context("no _id")?;
-    fields.insert("id", id);
-    user(&fields)
-}
-
-/// As the driver reads it: where the user has a time, a date.
-fn user(fields: &Document) -> anyhow::Result<User> {
-    fields.get_datetime("created_at")?;
-    Ok(mongodb::bson::deserialize_from_slice(&mongodb::bson::serialize_to_vec(fields)?)?)
-}
-
-fn check_audit(by_entity: &BTreeMap<String, Vec<Record>>, audit: &BTreeMap<String, Document>) -> anyhow::Result<()> {
-    let mut entries = 0;
-    for record in by_entity.values().flatten() {
-        let event = &record.event;
-        let entry = audit.get(&event.id.to_string()).with_context(|| format!("no audit entry of {}", record.value))?;
-        ensure!(entry.get_str("entity_id")? == event.entity_id.as_str(), "{entry}");
-        ensure!(entry.get_str("action")? == event.event_type.action.to_string(), "{entry}");
-        ensure!(entry.get_i64("version")?.cast_unsigned() == event.version.0, "{entry}");
-        ensure!(entry.get_str("request_id").ok() == event.request_id.as_deref(), "{entry}");
-        ensure!(entry.get_datetime("occurred_at")?.timestamp_millis() == event.time.to_utc().timestamp_millis());
-        let after = user(entry.get_document("after")?)?;
-        ensure!(after == serde_json::from_str(event.data.get())?, "{entry} is not {}", event.data);
-        entries += 1;
-    }
-    ensure!(entries == audit.len(), "{} audit entries of {entries} events", audit.len());
+    ensure!(live == rows.len(), "{} entities are stored, {live} were announced", rows.len());
     Ok(())
 }
 
 /// Nothing in Redis is older than MySQL. A lease alone is no state.
 fn check_cache(
-    users: &BTreeMap<String, Value>,
+    rows: &BTreeMap<String, Value>,
     cached: &BTreeMap<String, BTreeMap<String, String>>,
 ) -> anyhow::Result<()> {
-    for (id, entry) in cached {
+    for (key, entry) in cached {
         let Some(state) = entry.get("state") else { continue };
         let version: u64 = entry.get("version").context("no version")?.parse()?;
-        match users.get(id) {
-            Some(user) => {
-                let current = user["version"].as_u64().context("no version")?;
-                ensure!(state == "live" && version == current, "{id}: cached {entry:?}, stored {user}");
-                ensure!(serde_json::from_str::<Value>(&entry["payload"])? == *user, "{id}: cached {entry:?}");
+        match rows.get(key) {
+            Some(row) => {
+                let current = row["version"].as_u64().context("no version")?;
+                ensure!(state == "live" && version == current, "{key}: cached {entry:?}, stored {row}");
+                ensure!(serde_json::from_str::<Value>(&entry["payload"])? == *row, "{key}: cached {entry:?}");
             }
-            None => ensure!(state != "live", "{id} is gone and cached: {entry:?}"),
+            None => ensure!(state != "live", "{key} is gone and cached: {entry:?}"),
         }
     }
     Ok(())

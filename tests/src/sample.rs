@@ -1,0 +1,198 @@
+//! What the suites that are the same for every entity need to know of each.
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+use shared::entity::{Entity, Order, Payment, Product, User};
+
+use crate::client::{Answer, Client};
+
+/// An entity of which there are samples, numbered.
+pub trait Sample: Entity {
+    const PATH: &'static str;
+    /// The status of a new one, and one that it can be taken to, from where it can still be deleted.
+    const STATUSES: [&'static str; 2];
+    /// A field that lists are sorted by, that never changes, and that several samples share where it can be shared.
+    const IMMUTABLE: &'static str;
+
+    /// What must exist before the first sample: where it is created, and what is sent.
+    fn needed() -> Vec<(&'static str, Value)>;
+
+    /// What creates a sample; with its id, and without a status.
+    fn new(number: usize) -> Value;
+
+    /// What replaces a sample with something else, as far as it can be replaced.
+    fn replacement(number: usize) -> Value;
+
+    /// Numbers sort as they count.
+    #[must_use]
+    fn sample_id(number: usize) -> String {
+        format!("{}-{number:04}", Self::KIND)
+    }
+
+    #[must_use]
+    fn path(number: usize) -> String {
+        format!("{}/{}", Self::PATH, Self::sample_id(number))
+    }
+
+    /// What takes any sample to the other status (PATCH).
+    #[must_use]
+    fn change() -> Value {
+        json!({ "status": Self::STATUSES[1] })
+    }
+}
+
+/// Creates what samples of the entity need.
+pub async fn prepare<E: Sample>(client: &Client) -> anyhow::Result<()> {
+    for (path, body) in E::needed() {
+        let created = client.post(path, &body).await?;
+        ensure!(created.status == 201, "{created:?}");
+    }
+    Ok(())
+}
+
+/// Creates one.
+pub async fn create<E: Sample>(client: &Client, number: usize) -> anyhow::Result<Answer> {
+    let created = client.post(E::PATH, &E::new(number)).await?;
+    ensure!(created.status == 201, "{created:?}");
+    Ok(created)
+}
+
+/// Whether what was sent is what is shown; the server may add to it.
+#[must_use]
+pub fn shows(shown: &Value, sent: &Value) -> bool {
+    match (shown, sent) {
+        // A reason is of the change, not of the entity.
+        (Value::Object(shown), Value::Object(sent)) => sent.iter().all(|(name, value)| {
+            name == "reason" || shown.get(name).is_some_and(|shown_value| shows(shown_value, value))
+        }),
+        (Value::Array(shown), Value::Array(sent)) => {
+            shown.len() == sent.len() && shown.iter().zip(sent).all(|(shown, sent)| shows(shown, sent))
+        }
+        _ => shown == sent,
+    }
+}
+
+/// The sent body with one member set.
+#[must_use]
+pub fn with(mut body: Value, member: &str, value: Value) -> Value {
+    body[member] = value;
+    body
+}
+
+fn owner() -> (&'static str, Value) {
+    (User::PATH, json!({ "id": "owner", "email": "owner@example.com", "name": "Owner" }))
+}
+
+impl Sample for User {
+    const PATH: &'static str = "/api/v1/users";
+    const STATUSES: [&'static str; 2] = ["active", "suspended"];
+    const IMMUTABLE: &'static str = "id";
+
+    fn needed() -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
+
+    fn new(number: usize) -> Value {
+        let name = ["Ada", "Grace", "Adele"][number % 3];
+        json!({ "id": Self::sample_id(number), "email": format!("{name}{}@example.com", number % 5), "name": name })
+    }
+
+    fn replacement(number: usize) -> Value {
+        json!({ "email": format!("replaced{number}@example.com"), "name": "Replaced" })
+    }
+}
+
+impl Sample for Product {
+    const PATH: &'static str = "/api/v1/products";
+    const STATUSES: [&'static str; 2] = ["active", "archived"];
+    const IMMUTABLE: &'static str = "id";
+
+    fn needed() -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
+
+    fn new(number: usize) -> Value {
+        let (name, category) = (["Shoe", "Boot", "Shoelace"][number % 3], ["shoes", "boots"][number % 2]);
+        json!({
+            "id": Self::sample_id(number),
+            "sku": format!("SKU-{number:04}"),
+            "name": name,
+            "description": "Light, for long distances.",
+            "category": category,
+            "price": format!("{}.50", 9 + number % 4),
+            "currency": "USD",
+            "stock": 10,
+            "attributes": { "sizes": [41, 42], "colour": { "name": "red" } },
+        })
+    }
+
+    fn replacement(number: usize) -> Value {
+        json!({
+            "sku": format!("REPLACED-{number:04}"),
+            "name": "Replaced",
+            "category": "replaced",
+            "price": "1200",
+            "currency": "JPY",
+            "attributes": { "replaced": true },
+        })
+    }
+}
+
+impl Sample for Order {
+    const PATH: &'static str = "/api/v1/orders";
+    const STATUSES: [&'static str; 2] = ["pending", "confirmed"];
+    const IMMUTABLE: &'static str = "total_amount";
+
+    fn needed() -> Vec<(&'static str, Value)> {
+        let ordered = json!({
+            "id": "ordered",
+            "sku": "ORDERED",
+            "name": "Ordered",
+            "category": "shoes",
+            "price": "10.25",
+            "currency": "EUR",
+            "stock": 1_000_000,
+        });
+        vec![owner(), (Product::PATH, ordered)]
+    }
+
+    fn new(number: usize) -> Value {
+        let items = json!([{ "product_id": "ordered", "quantity": 1 + number % 3 }]);
+        json!({ "id": Self::sample_id(number), "user_id": "owner", "items": items })
+    }
+
+    /// Nothing but its status can change.
+    fn replacement(number: usize) -> Value {
+        with(Self::new(number), "reason", json!("replaced"))
+    }
+}
+
+impl Sample for Payment {
+    const PATH: &'static str = "/api/v1/payments";
+    const STATUSES: [&'static str; 2] = ["pending", "cancelled"];
+    const IMMUTABLE: &'static str = "amount";
+
+    fn needed() -> Vec<(&'static str, Value)> {
+        let paid = with(Order::new(0), "id", json!("paid"));
+        [Order::needed(), vec![(Order::PATH, paid)]].concat()
+    }
+
+    /// Some are of the order, some of none.
+    fn new(number: usize) -> Value {
+        let mut body = json!({
+            "id": Self::sample_id(number),
+            "user_id": "owner",
+            "amount": format!("{}.05", 100 + number % 3),
+            "currency": "USD",
+            "gateway": "stripe",
+        });
+        if number.is_multiple_of(2) {
+            body["order_id"] = json!("paid");
+        }
+        body
+    }
+
+    fn replacement(number: usize) -> Value {
+        with(Self::new(number), "gateway_reference", json!(format!("ref-{number}")))
+    }
+}
