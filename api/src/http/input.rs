@@ -9,7 +9,6 @@ use poem::{FromRequest, Request, RequestBody, error::ReadBodyError, http::Method
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     error::ContentTypeError,
-    payload::{Json, Payload},
     registry::{MetaMediaType, MetaRequest, Registry},
     types::ParseFromJSON,
 };
@@ -20,6 +19,7 @@ use shared::violation::Violation;
 use super::problem::{Code, Problem};
 pub(crate) use schemas::Schemas;
 
+const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A request's body of the type `T`, checked; of at most so many bytes, or of 0 as many as the configuration allows.
@@ -39,7 +39,7 @@ impl<'a, T: ParseFromJSON, const MOST_BYTES: usize> ApiExtractor<'a> for Input<T
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        let content = vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }];
+        let content = vec![MetaMediaType { content_type: JSON, schema: T::schema_ref() }];
         Some(MetaRequest { description: None, content, required: true })
     }
 
@@ -48,14 +48,7 @@ impl<'a, T: ParseFromJSON, const MOST_BYTES: usize> ApiExtractor<'a> for Input<T
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        match request.content_type() {
-            Some(content_type) if Json::<T>::check_content_type(content_type) => {}
-            Some(MERGE_PATCH) if request.method() == Method::PATCH => {}
-            Some(content_type) => {
-                return Err(ContentTypeError::NotSupported { content_type: content_type.to_owned() }.into());
-            }
-            None => return Err(ContentTypeError::ExpectContentType.into()),
-        }
+        check_content_type(request)?;
         let schemas = <Data<&Schemas> as FromRequest>::from_request(request, body).await?;
         let most_bytes = if MOST_BYTES == 0 { schemas.max_body_bytes } else { MOST_BYTES };
         let read = body.take()?.into_bytes_limit(most_bytes).await;
@@ -77,6 +70,17 @@ impl<'a, T: ParseFromJSON, const MOST_BYTES: usize> ApiExtractor<'a> for Input<T
             .map_err(|error| Problem::invalid(vec![Violation::at("", "invalid", error.into_message())]))?;
         Ok(Self { value: parsed, fingerprint: fingerprint(request, &bytes) })
     }
+}
+
+/// Of the other types that are written in JSON each means something else by it.
+fn check_content_type(request: &Request) -> Result<(), ContentTypeError> {
+    let content_type = request.content_type().ok_or(ContentTypeError::ExpectContentType)?;
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let is_patch = request.method() == Method::PATCH && media_type.eq_ignore_ascii_case(MERGE_PATCH);
+    if is_patch || media_type.eq_ignore_ascii_case(JSON) {
+        return Ok(());
+    }
+    Err(ContentTypeError::NotSupported { content_type: content_type.to_owned() })
 }
 
 fn fingerprint(request: &Request, body: &[u8]) -> [u8; 32] {
