@@ -6,6 +6,7 @@ mod aggregations;
 mod attributes;
 mod cache;
 mod cached;
+mod conformance;
 mod crash_of_the_api;
 mod crash_of_the_worker;
 mod demo;
@@ -35,7 +36,6 @@ mod stock_deadlocks;
 mod stock_races;
 mod tour;
 mod unique_email;
-mod users;
 mod way_of_a_change;
 mod workers;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
 
@@ -29,6 +30,20 @@ impl Answer {
     #[must_use]
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// Where and by which code rules were broken, sorted.
+    #[must_use]
+    pub fn violations(&self) -> Vec<(&str, &str)> {
+        let errors = self.body["errors"].as_array().into_iter().flatten();
+        let mut found: Vec<(&str, &str)> = errors
+            .map(|error| {
+                let place = error["pointer"].as_str().or(error["parameter"].as_str());
+                (place.unwrap_or_default(), error["code"].as_str().unwrap_or_default())
+            })
+            .collect();
+        found.sort_unstable();
+        found
     }
 
     /// The entity's version, 0 where the body is none.
@@ -63,6 +78,36 @@ impl Client {
 
     pub async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(self.request(Method::DELETE, path)).await
+    }
+
+    /// With headers; a body of `Null` is none.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> anyhow::Result<Answer> {
+        let mut request = self.request(method, path);
+        if !body.is_null() {
+            request = request.header("Content-Type", "application/json").body(body.to_string());
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request).await
+    }
+
+    /// Checks that the answer is this problem, whole and explained.
+    pub async fn check_problem(&self, answer: &Answer, status: u16, code: &str) -> anyhow::Result<()> {
+        ensure!((answer.status.as_u16(), answer.code()) == (status, code), "{code} was expected: {answer:?}");
+        ensure!(answer.header("content-type") == "application/problem+json", "{answer:?}");
+        ensure!(answer.body["type"] == format!("/problems/{code}") && answer.body["status"] == status, "{answer:?}");
+        ensure!(answer.body["title"].is_string() && answer.body["instance"].is_string(), "{answer:?}");
+        ensure!(answer.body["request_id"].is_string(), "{answer:?}");
+        let page = self.request(Method::GET, &format!("/problems/{code}")).send().await?;
+        ensure!(page.status() == 200 && page.text().await?.contains(code), "{code} is not explained");
+        Ok(())
     }
 
     /// The status alone, where the body is no JSON.

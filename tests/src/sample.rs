@@ -1,5 +1,7 @@
 //! What the suites that are the same for every entity need to know of each.
 
+use std::ops::Range;
+
 use anyhow::ensure;
 use serde_json::{Value, json};
 use shared::entity::{Entity, Order, Payment, Product, User};
@@ -18,9 +20,9 @@ pub trait Sample: Entity {
     fn needed() -> Vec<(&'static str, Value)>;
 
     /// What creates a sample; with its id, and without a status.
-    fn new(number: usize) -> Value;
+    fn creation(number: usize) -> Value;
 
-    /// What replaces a sample with something else, as far as it can be replaced.
+    /// What replaces a sample with something else, as far as it can be replaced; without an id.
     fn replacement(number: usize) -> Value;
 
     /// Numbers sort as they count.
@@ -52,7 +54,15 @@ pub async fn prepare<E: Sample>(client: &Client) -> anyhow::Result<()> {
 
 /// Creates one.
 pub async fn create<E: Sample>(client: &Client, number: usize) -> anyhow::Result<Answer> {
-    let created = client.post(E::PATH, &E::new(number)).await?;
+    let created = client.post(E::PATH, &E::creation(number)).await?;
+    ensure!(created.status == 201, "{created:?}");
+    Ok(created)
+}
+
+/// Creates several with one request.
+pub async fn create_many<E: Sample>(client: &Client, numbers: Range<usize>) -> anyhow::Result<Answer> {
+    let items: Vec<Value> = numbers.map(E::creation).collect();
+    let created = client.post(&format!("{}/batch", E::PATH), &json!({ "items": items })).await?;
     ensure!(created.status == 201, "{created:?}");
     Ok(created)
 }
@@ -79,6 +89,15 @@ pub fn with(mut body: Value, member: &str, value: Value) -> Value {
     body
 }
 
+/// The sent body without its id.
+#[must_use]
+pub fn nameless(mut body: Value) -> Value {
+    if let Some(members) = body.as_object_mut() {
+        members.remove("id");
+    }
+    body
+}
+
 fn owner() -> (&'static str, Value) {
     (User::PATH, json!({ "id": "owner", "email": "owner@example.com", "name": "Owner" }))
 }
@@ -92,7 +111,7 @@ impl Sample for User {
         Vec::new()
     }
 
-    fn new(number: usize) -> Value {
+    fn creation(number: usize) -> Value {
         let name = ["Ada", "Grace", "Adele"][number % 3];
         json!({ "id": Self::sample_id(number), "email": format!("{name}{}@example.com", number % 5), "name": name })
     }
@@ -111,7 +130,7 @@ impl Sample for Product {
         Vec::new()
     }
 
-    fn new(number: usize) -> Value {
+    fn creation(number: usize) -> Value {
         let (name, category) = (["Shoe", "Boot", "Shoelace"][number % 3], ["shoes", "boots"][number % 2]);
         json!({
             "id": Self::sample_id(number),
@@ -156,14 +175,14 @@ impl Sample for Order {
         vec![owner(), (Product::PATH, ordered)]
     }
 
-    fn new(number: usize) -> Value {
+    fn creation(number: usize) -> Value {
         let items = json!([{ "product_id": "ordered", "quantity": 1 + number % 3 }]);
         json!({ "id": Self::sample_id(number), "user_id": "owner", "items": items })
     }
 
     /// Nothing but its status can change.
     fn replacement(number: usize) -> Value {
-        with(Self::new(number), "reason", json!("replaced"))
+        with(nameless(Self::creation(number)), "reason", json!("replaced"))
     }
 }
 
@@ -173,12 +192,12 @@ impl Sample for Payment {
     const IMMUTABLE: &'static str = "amount";
 
     fn needed() -> Vec<(&'static str, Value)> {
-        let paid = with(Order::new(0), "id", json!("paid"));
+        let paid = with(Order::creation(0), "id", json!("paid"));
         [Order::needed(), vec![(Order::PATH, paid)]].concat()
     }
 
     /// Some are of the order, some of none.
-    fn new(number: usize) -> Value {
+    fn creation(number: usize) -> Value {
         let mut body = json!({
             "id": Self::sample_id(number),
             "user_id": "owner",
@@ -193,6 +212,6 @@ impl Sample for Payment {
     }
 
     fn replacement(number: usize) -> Value {
-        with(Self::new(number), "gateway_reference", json!(format!("ref-{number}")))
+        with(nameless(Self::creation(number)), "gateway_reference", json!(format!("ref-{number}")))
     }
 }
