@@ -111,10 +111,15 @@ pub(super) async fn surround<E: Endpoint>(
     }
     let origin = surroundings.cors.allowed(request.headers());
     let mut response = surroundings.answer(next, request, &method, &context).instrument(span).await;
+    let too_large = response.status() == StatusCode::PAYLOAD_TOO_LARGE;
     let headers = response.headers_mut();
     surroundings.cors.permit(origin, surroundings.routes.allow(&path), headers);
     if let Ok(request_id) = HeaderValue::from_str(&context.request_id) {
         headers.insert("x-request-id", request_id);
+    }
+    if too_large {
+        // The rest of the body is not read, so nothing else can come over this connection: its client must know.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.insert("x-frame-options", HeaderValue::from_static("DENY"));
