@@ -16,6 +16,9 @@ pub trait Sample: Entity {
     /// A field that lists are sorted by, that never changes, and that several samples share where it can be shared.
     const IMMUTABLE: &'static str;
 
+    /// A list of its own, of those that fulfil one condition: the address below the path, and the same as a filter.
+    const SCOPE: Option<(&'static str, &'static str)>;
+
     /// What must exist before the first sample: where it is created, and what is sent.
     fn needed() -> Vec<(&'static str, Value)>;
 
@@ -98,6 +101,8 @@ pub fn nameless(mut body: Value) -> Value {
     body
 }
 
+const OF_OWNER: Option<(&str, &str)> = Some(("user/owner", "user_id=owner"));
+
 fn owner() -> (&'static str, Value) {
     (User::PATH, json!({ "id": "owner", "email": "owner@example.com", "name": "Owner" }))
 }
@@ -106,6 +111,7 @@ impl Sample for User {
     const PATH: &'static str = "/api/v1/users";
     const STATUSES: [&'static str; 2] = ["active", "suspended"];
     const IMMUTABLE: &'static str = "id";
+    const SCOPE: Option<(&'static str, &'static str)> = None;
 
     fn needed() -> Vec<(&'static str, Value)> {
         Vec::new()
@@ -125,6 +131,7 @@ impl Sample for Product {
     const PATH: &'static str = "/api/v1/products";
     const STATUSES: [&'static str; 2] = ["active", "archived"];
     const IMMUTABLE: &'static str = "id";
+    const SCOPE: Option<(&'static str, &'static str)> = Some(("category/shoes", "category=shoes"));
 
     fn needed() -> Vec<(&'static str, Value)> {
         Vec::new()
@@ -161,6 +168,7 @@ impl Sample for Order {
     const PATH: &'static str = "/api/v1/orders";
     const STATUSES: [&'static str; 2] = ["pending", "confirmed"];
     const IMMUTABLE: &'static str = "total_amount";
+    const SCOPE: Option<(&'static str, &'static str)> = OF_OWNER;
 
     fn needed() -> Vec<(&'static str, Value)> {
         let ordered = json!({
@@ -190,6 +198,7 @@ impl Sample for Payment {
     const PATH: &'static str = "/api/v1/payments";
     const STATUSES: [&'static str; 2] = ["pending", "cancelled"];
     const IMMUTABLE: &'static str = "amount";
+    const SCOPE: Option<(&'static str, &'static str)> = OF_OWNER;
 
     fn needed() -> Vec<(&'static str, Value)> {
         let paid = with(Order::creation(0), "id", json!("paid"));

@@ -51,8 +51,35 @@ async fn each_field_filters_and_sorts<E: Sample>() -> anyhow::Result<()> {
     // Conditions hold together.
     let one = format!("id.in={},{}&status={}", E::sample_id(0), E::sample_id(1), E::STATUSES[1]);
     assert_eq!(find::<E>(&client, &one).await?, [E::sample_id(1)]);
+    if let Some((address, filter)) = E::SCOPE {
+        scoped::<E>(&client, address, filter).await?;
+    }
     api.stop().await?;
     stack.discard().await
+}
+
+/// A list with an address of its own is the same as the filtered one, with the same parameters; but another list.
+async fn scoped<E: Sample>(client: &Client, address: &str, filter: &str) -> anyhow::Result<()> {
+    for more in ["sort=id&limit=100".to_owned(), format!("sort=-created_at&limit=2&status={}", E::STATUSES[1])] {
+        let scoped = client.get(&format!("{}/{address}?{more}", E::PATH)).await?;
+        let filtered = client.get(&format!("{}?{filter}&{more}", E::PATH)).await?;
+        assert_eq!(scoped.status, 200, "{scoped:?}");
+        assert!(scoped.body["items"].as_array().is_some_and(|items| items.len() > 1), "{scoped:?}");
+        assert_eq!(
+            (&scoped.body["items"], &scoped.body["has_more"]),
+            (&filtered.body["items"], &filtered.body["has_more"])
+        );
+        if let Some(cursor) = scoped.body["next"].as_str() {
+            let next = client.get(&format!("{}/{address}?{more}&after={cursor}", E::PATH)).await?;
+            assert_eq!(next.status, 200, "{next:?}");
+            let elsewhere = client.get(&format!("{}?{more}&after={cursor}", E::PATH)).await?;
+            client.check_problem(&elsewhere, 400, "invalid-cursor").await?;
+        }
+    }
+    let (kind, _) = address.split_once('/').unwrap_or_default();
+    let nobody = client.get(&format!("{}/{kind}/nobody", E::PATH)).await?;
+    assert_eq!((nobody.status.as_u16(), nobody.body["items"].as_array().map(Vec::len)), (200, Some(0)));
+    Ok(())
 }
 
 async fn refuses<E: Sample>(client: &Client, query: &str) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    ops::Range,
     str::FromStr,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
@@ -23,8 +24,8 @@ use super::of_each_entity;
 of_each_entity!(by_cursor_while_others_write);
 of_each_entity!(in_parts);
 
-/// Samples that stay while others come and go.
-const STAYING: usize = 40;
+/// Samples that stay while others come and go, by id on both sides of them.
+const STAYING: Range<usize> = 1_000..1_040;
 
 #[derive(Default)]
 struct Writers {
@@ -33,14 +34,15 @@ struct Writers {
 }
 
 impl Writers {
-    /// Creates, changes and deletes until it is stopped: two of three of its own that it created, and none that stays.
+    /// Creates, changes and deletes until it is stopped. Of those that it creates every third is left, and none that stays
+    /// is deleted.
     async fn write<E: Sample>(&self, client: &Client, from: usize) -> anyhow::Result<()> {
-        for number in from.. {
+        for number in from..from + 1_000 {
             if self.stopped.load(Ordering::Relaxed) {
                 break;
             }
             sample::create::<E>(client, number).await?;
-            let changed = client.patch(&E::path(number % STAYING), &E::change()).await?;
+            let changed = client.patch(&E::path(STAYING.start + number % STAYING.len()), &E::change()).await?;
             ensure!(changed.status == 200, "{changed:?}");
             if !number.is_multiple_of(3) {
                 let deleted = client.delete(&E::path(number)).await?;
@@ -63,7 +65,7 @@ async fn by_cursor_while_others_write<E: Sample>() -> anyhow::Result<()> {
     let stack = Stack::new().await?;
     let (api, client) = stack.start_api().await?;
     sample::prepare::<E>(&client).await?;
-    sample::create_many::<E>(&client, 0..STAYING).await?;
+    sample::create_many::<E>(&client, STAYING).await?;
     let writers = Writers::default();
     let walking = async {
         let walked = async {
@@ -78,8 +80,7 @@ async fn by_cursor_while_others_write<E: Sample>() -> anyhow::Result<()> {
         writers.stopped.store(true, Ordering::Relaxed);
         walked
     };
-    // On both sides of those that stay, by id; by time the ones are always newer.
-    let writing = [1_000, 2_000].map(|from| writers.write::<E>(&client, from));
+    let writing = [0, 2_000].map(|from| writers.write::<E>(&client, from));
     let (walked, written) = tokio::join!(walking, try_join_all(writing));
     walked?;
     written?;
@@ -111,7 +112,7 @@ async fn walk<E: Sample>(client: &Client, writers: &Writers, sort: &str) -> anyh
     }
     let ids: HashSet<&str> = seen.iter().map(|entity| entity.id().as_str()).collect();
     ensure!(ids.len() == seen.len(), "one came twice");
-    for number in 0..STAYING {
+    for number in STAYING {
         ensure!(ids.contains(E::sample_id(number).as_str()), "{} was missed", E::sample_id(number));
     }
     Ok(())
