@@ -72,6 +72,8 @@ pub fn command(binary: &str, config: &Config) -> anyhow::Result<Command> {
         .env("SLUICE__DATABASE__NAME", &config.database.name)
         .env("SLUICE__DATABASE__USERNAME", &config.database.username)
         .env("SLUICE__DATABASE__PASSWORD", config.database.password.expose_secret())
+        .env("SLUICE__DATABASE__TRANSACTION_TIMEOUT_MS", config.database.transaction_timeout_ms.to_string())
+        .env("SLUICE__HTTP__REQUEST_TIMEOUT_MS", config.http.request_timeout_ms.to_string())
         .env("SLUICE__REDIS__URL", config.redis.url.expose_secret())
         .env("SLUICE__REDIS__PREFIX", &config.redis.prefix)
         .env("SLUICE__KAFKA__BROKERS", &config.kafka.brokers)

@@ -4,13 +4,15 @@ use std::ops::Range;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use shared::entity::{Entity, Order, Payment, Product, User};
+use shared::{
+    change::Managed,
+    entity::{Order, Payment, Product, User},
+};
 
 use crate::client::{Answer, Client};
 
 /// An entity of which there are samples, numbered.
-pub trait Sample: Entity {
-    const PATH: &'static str;
+pub trait Sample: Managed {
     /// The status of a new one, and one that it can be taken to, from where it can still be deleted.
     const STATUSES: [&'static str; 2];
     /// A field that lists are sorted by, that never changes, and that several samples share where it can be shared.
@@ -108,7 +110,6 @@ fn owner() -> (&'static str, Value) {
 }
 
 impl Sample for User {
-    const PATH: &'static str = "/api/v1/users";
     const STATUSES: [&'static str; 2] = ["active", "suspended"];
     const IMMUTABLE: &'static str = "id";
     const SCOPE: Option<(&'static str, &'static str)> = None;
@@ -128,7 +129,6 @@ impl Sample for User {
 }
 
 impl Sample for Product {
-    const PATH: &'static str = "/api/v1/products";
     const STATUSES: [&'static str; 2] = ["active", "archived"];
     const IMMUTABLE: &'static str = "id";
     const SCOPE: Option<(&'static str, &'static str)> = Some(("category/shoes", "category=shoes"));
@@ -165,7 +165,6 @@ impl Sample for Product {
 }
 
 impl Sample for Order {
-    const PATH: &'static str = "/api/v1/orders";
     const STATUSES: [&'static str; 2] = ["pending", "confirmed"];
     const IMMUTABLE: &'static str = "total_amount";
     const SCOPE: Option<(&'static str, &'static str)> = OF_OWNER;
@@ -195,7 +194,6 @@ impl Sample for Order {
 }
 
 impl Sample for Payment {
-    const PATH: &'static str = "/api/v1/payments";
     const STATUSES: [&'static str; 2] = ["pending", "cancelled"];
     const IMMUTABLE: &'static str = "amount";
     const SCOPE: Option<(&'static str, &'static str)> = OF_OWNER;
