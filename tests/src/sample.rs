@@ -105,8 +105,14 @@ pub fn nameless(mut body: Value) -> Value {
 
 const OF_OWNER: Option<(&str, &str)> = Some(("user/owner", "user_id=owner"));
 
-fn owner() -> (&'static str, Value) {
-    (User::PATH, json!({ "id": "owner", "email": "owner@example.com", "name": "Owner" }))
+fn owners() -> Vec<(&'static str, Value)> {
+    let user = |id: &str| json!({ "id": id, "email": format!("{id}@example.com"), "name": "Owner" });
+    vec![(User::PATH, user("owner")), (User::PATH, user("other"))]
+}
+
+/// Every fourth is another's.
+fn owner_of(number: usize) -> &'static str {
+    if number % 4 == 3 { "other" } else { "owner" }
 }
 
 impl Sample for User {
@@ -179,12 +185,12 @@ impl Sample for Order {
             "currency": "EUR",
             "stock": 1_000_000,
         });
-        vec![owner(), (Product::PATH, ordered)]
+        [owners(), vec![(Product::PATH, ordered)]].concat()
     }
 
     fn creation(number: usize) -> Value {
         let items = json!([{ "product_id": "ordered", "quantity": 1 + number % 3 }]);
-        json!({ "id": Self::sample_id(number), "user_id": "owner", "items": items })
+        json!({ "id": Self::sample_id(number), "user_id": owner_of(number), "items": items })
     }
 
     /// Nothing but its status can change.
@@ -207,7 +213,7 @@ impl Sample for Payment {
     fn creation(number: usize) -> Value {
         let mut body = json!({
             "id": Self::sample_id(number),
-            "user_id": "owner",
+            "user_id": owner_of(number),
             "amount": format!("{}.05", 100 + number % 3),
             "currency": "USD",
             "gateway": "stripe",
