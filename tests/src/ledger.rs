@@ -40,7 +40,8 @@ pub fn check_events<'a>(events: impl Iterator<Item = &'a Event>) -> anyhow::Resu
         match event.kind {
             Kind::Product => note_product(transaction, &mut products, event)?,
             Kind::Order => note_order(transaction, &mut orders, event)?,
-            Kind::User | Kind::Payment => {}
+            // Nothing else holds stock.
+            _ => {}
         }
     }
     for (id, transaction) in transactions {
