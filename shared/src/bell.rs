@@ -2,19 +2,64 @@
 //!
 //! Best effort and without data: a lost ring costs the relay's poll interval, never an event.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
+use uuid::Uuid;
 
-use crate::{lane::Lane, lifecycle::Lifecycle, redis::Redis};
+use crate::{
+    lane::Lane,
+    lifecycle::Lifecycle,
+    redis::{CommandError, Redis},
+};
 
 /// The Redis channel, below the deployment's prefix.
 #[must_use]
 pub fn channel(prefix: &str) -> String {
     format!("{prefix}:bell")
+}
+
+/// What is said on the channel. What a reader does not know it takes for [`Message::Ownership`]: it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Something was committed in these lanes, a bit for each ([`Lane::bit`]).
+    Lanes(u64),
+    /// Lanes are free, paused or resumed, or an operator asked for something: `outbox_lanes` is worth a look.
+    Ownership,
+    /// A worker's question whether it hears what is said here.
+    Canary(Uuid),
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lanes(bits) => write!(formatter, "{bits:016x}"),
+            Self::Ownership => formatter.write_str("ownership"),
+            Self::Canary(id) => write!(formatter, "canary {}", id.simple()),
+        }
+    }
+}
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        if let Ok(bits) = u64::from_str_radix(text, 16) {
+            return Self::Lanes(bits);
+        }
+        let canary = text.strip_prefix("canary ").and_then(|id| id.parse().ok());
+        canary.map_or(Self::Ownership, Self::Canary)
+    }
+}
+
+/// Says it to all workers that listen.
+pub async fn publish(redis: &Redis, prefix: &str, message: Message) -> Result<(), CommandError> {
+    let (channel, text) = (channel(prefix), message.to_string());
+    redis.run(async |connection| redis::cmd("PUBLISH").arg(&channel).arg(&text).exec_async(connection).await).await
 }
 
 #[derive(Clone, Default)]
@@ -32,22 +77,14 @@ impl Bell {
     #[must_use]
     pub fn start(redis: Redis, prefix: &str, lifecycle: &Lifecycle) -> Self {
         let bell = Self::default();
-        let (ringer, channel, stop) = (bell.clone(), channel(prefix), lifecycle.clone());
+        let (ringer, prefix, stop) = (bell.clone(), prefix.to_owned(), lifecycle.clone());
         lifecycle.spawn(async move {
             loop {
                 let stopped = stop.unless_stopped(ringer.0.rung.notified()).await.is_none();
                 let lanes = ringer.0.lanes.swap(0, Ordering::AcqRel);
                 if lanes != 0 {
                     // A failure is Redis being away, which the relay's poll makes up for.
-                    let _ = redis
-                        .run(async |connection| {
-                            redis::cmd("PUBLISH")
-                                .arg(&channel)
-                                .arg(format!("{lanes:016x}"))
-                                .exec_async(connection)
-                                .await
-                        })
-                        .await;
+                    let _ = publish(&redis, &prefix, Message::Lanes(lanes)).await;
                 }
                 if stopped {
                     return;
@@ -61,5 +98,18 @@ impl Bell {
         let bits = lanes.fold(0, |bits, lane| bits | lane.bit());
         self.0.lanes.fetch_or(bits, Ordering::AcqRel);
         self.0.rung.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_read_as_it_was_said() {
+        for message in [Message::Lanes(0x8000_0000_0000_0001), Message::Ownership, Message::Canary(Uuid::now_v7())] {
+            assert_eq!(Message::from(message.to_string().as_str()), message);
+        }
+        assert_eq!(Message::from("of a later version"), Message::Ownership);
     }
 }
