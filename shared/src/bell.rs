@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    lane::Lane,
+    lane::{Lane, Lanes},
     lifecycle::Lifecycle,
     redis::{CommandError, Redis},
 };
@@ -28,8 +28,8 @@ pub fn channel(prefix: &str) -> String {
 /// What is said on the channel. What a reader does not know it takes for [`Message::Ownership`]: it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Something was committed in these lanes, a bit for each ([`Lane::bit`]).
-    Lanes(u64),
+    /// Something was committed in these lanes.
+    Lanes(Lanes),
     /// Lanes are free, paused or resumed, or an operator asked for something: `outbox_lanes` is worth a look.
     Ownership,
     /// A worker's question whether it hears what is said here.
@@ -39,7 +39,7 @@ pub enum Message {
 impl fmt::Display for Message {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lanes(bits) => write!(formatter, "{bits:016x}"),
+            Self::Lanes(Lanes(bits)) => write!(formatter, "{bits:016x}"),
             Self::Ownership => formatter.write_str("ownership"),
             Self::Canary(id) => write!(formatter, "canary {}", id.simple()),
         }
@@ -49,7 +49,7 @@ impl fmt::Display for Message {
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
         if let Ok(bits) = u64::from_str_radix(text, 16) {
-            return Self::Lanes(bits);
+            return Self::Lanes(Lanes(bits));
         }
         let canary = text.strip_prefix("canary ").and_then(|id| id.parse().ok());
         canary.map_or(Self::Ownership, Self::Canary)
@@ -84,7 +84,7 @@ impl Bell {
                 let lanes = ringer.0.lanes.swap(0, Ordering::AcqRel);
                 if lanes != 0 {
                     // A failure is Redis being away, which the relay's poll makes up for.
-                    let _ = publish(&redis, &prefix, Message::Lanes(lanes)).await;
+                    let _ = publish(&redis, &prefix, Message::Lanes(Lanes(lanes))).await;
                 }
                 if stopped {
                     return;
@@ -95,7 +95,7 @@ impl Bell {
     }
 
     pub fn ring(&self, lanes: impl Iterator<Item = Lane>) {
-        let bits = lanes.fold(0, |bits, lane| bits | lane.bit());
+        let Lanes(bits) = lanes.collect();
         self.0.lanes.fetch_or(bits, Ordering::AcqRel);
         self.0.rung.notify_one();
     }
@@ -107,7 +107,9 @@ mod tests {
 
     #[test]
     fn a_message_is_read_as_it_was_said() {
-        for message in [Message::Lanes(0x8000_0000_0000_0001), Message::Ownership, Message::Canary(Uuid::now_v7())] {
+        for message in
+            [Message::Lanes(Lanes(0x8000_0000_0000_0001)), Message::Ownership, Message::Canary(Uuid::now_v7())]
+        {
             assert_eq!(Message::from(message.to_string().as_str()), message);
         }
         assert_eq!(Message::from("of a later version"), Message::Ownership);

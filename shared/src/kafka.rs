@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use rdkafka::{
     ClientConfig, ClientContext, Message,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
@@ -103,6 +103,18 @@ pub fn partitions<C: ClientContext>(client: &rdkafka::client::Client<C>, topic: 
         Ok(count) if LANES.is_multiple_of(count) => Ok(count),
         _ => Err(TopicError::Partitions { topic: topic.to_owned(), partitions }),
     }
+}
+
+/// How large a batch of records the topic takes, after compression.
+pub async fn max_message_bytes(settings: &config::Kafka) -> Result<usize, TopicError> {
+    let admin: AdminClient<DefaultClientContext> = client(settings).create()?;
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
+    let described = admin.describe_configs([&ResourceSpecifier::Topic(&settings.topic)], &options).await?;
+    let found = described.into_iter().flatten().find_map(|resource| {
+        let entry = resource.entries.into_iter().find(|entry| entry.name == "max.message.bytes")?;
+        entry.value?.parse().ok()
+    });
+    found.ok_or(TopicError::Kafka(KafkaError::NoMessageReceived))
 }
 
 /// The end offset of every partition. Asks the brokers: not on the runtime's threads.

@@ -37,10 +37,66 @@ impl Lane {
         i32::from(self.0 % partitions)
     }
 
-    /// The lane's bit in a set of lanes.
+    /// From 0 to [`LANES`] - 1.
     #[must_use]
-    pub fn bit(self) -> u64 {
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    fn bit(self) -> u64 {
         1 << self.0
+    }
+}
+
+/// A set of lanes: a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lanes(pub u64);
+
+impl Lanes {
+    pub const NONE: Self = Self(0);
+    pub const ALL: Self = Self(u64::MAX);
+
+    #[must_use]
+    pub fn contains(self, lane: Lane) -> bool {
+        self.0 & lane.bit() != 0
+    }
+
+    pub fn insert(&mut self, lane: Lane) {
+        self.0 |= lane.bit();
+    }
+
+    pub fn remove(&mut self, lane: Lane) {
+        self.0 &= !lane.bit();
+    }
+
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Lane> {
+        Lane::all().filter(move |lane| self.contains(*lane))
+    }
+}
+
+impl FromIterator<Lane> for Lanes {
+    fn from_iter<I: IntoIterator<Item = Lane>>(lanes: I) -> Self {
+        Self(lanes.into_iter().fold(0, |bits, lane| bits | lane.bit()))
     }
 }
 

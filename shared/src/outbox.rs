@@ -1,24 +1,33 @@
 //! The outbox: events that are committed and not yet known to be on Kafka.
 //!
-//! A row has no status. It is appended in the transaction of its change and is
+//! A row of `outbox_events` has no status. It is appended in the transaction of its change and is
 //!
 //! ```text
 //!     (absent) --append, commit--> pending --published and acknowledged, deleted by its id--> (absent)
+//!                                     |                                                          ^
+//!                                     +-- refused by Kafka, or broken --> parked (poison) -------+ published at last
+//!                                     +-- behind such a one of its entity --> parked (blocked) --+ (or discarded)
 //! ```
 //!
 //! Ids are not in commit order at large. Of one entity they are, because its row is locked before the outbox is
 //! written. So a reader may see a row *behind* others it has handled, and only a delete by explicit id may remove one.
 
-mod lease;
+mod lanes;
+mod parking;
+mod reading;
 
 use std::collections::BTreeMap;
 
-use futures_util::TryStreamExt;
 use sqlx::{Connection, FromRow, MySql, MySqlConnection, MySqlPool, QueryBuilder, types::Text};
 use thiserror::Error;
 use uuid::Uuid;
 
-pub use lease::Lease;
+pub use lanes::{LaneState, Lease, Outlook};
+pub use parking::{
+    Fence, HeldEntity, ParkError, Parked, delete_parked, held_entities, next_to_release, of_entity, park, pause_lane,
+    refused_again,
+};
+pub use reading::{Page, PageLimit, page, row, server_uuid};
 
 use crate::{
     database,
@@ -43,9 +52,34 @@ pub struct Pending {
     pub headers: Vec<u8>,
     /// JSON of [`Event`], as it is published.
     pub payload: Vec<u8>,
+    pub crc32c: u32,
+}
+
+/// Which row: right whoever owns its lane by now, and whatever id a fail-over of MySQL gave out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowId {
+    pub lane: Lane,
+    pub id: u64,
+    pub event_id: Uuid,
 }
 
 impl Pending {
+    #[must_use]
+    pub fn row_id(&self) -> RowId {
+        RowId { lane: self.lane, id: self.id, event_id: self.event_id }
+    }
+
+    #[must_use]
+    pub fn entity(&self) -> HeldEntity {
+        HeldEntity { lane: self.lane, kind: self.kind.clone(), entity_id: self.entity_id.clone() }
+    }
+
+    /// Whether the payload is the one that was written.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        crc32c::crc32c(&self.payload) == self.crc32c
+    }
+
     /// The key of its Kafka record, as [`Key`] writes it.
     #[must_use]
     pub fn record_key(&self) -> String {
@@ -100,35 +134,6 @@ pub(crate) enum AppendError {
     Database(#[from] sqlx::Error),
 }
 
-/// How much is read at once; whichever is reached first. At least one row is read, whatever its size.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchLimit {
-    pub rows: u32,
-    pub bytes: usize,
-}
-
-/// Reads the pending rows with the lowest ids, in the order of their ids, without locks.
-///
-/// In one statement, so of one entity an older version is never missing before a newer one.
-pub async fn pending(connection: &mut MySqlConnection, limit: BatchLimit) -> sqlx::Result<Vec<Pending>> {
-    let mut rows = sqlx::query_as::<_, Pending>(
-        "SELECT id, lane, event_id, kind, entity_id, version, headers, payload FROM outbox_events \
-         ORDER BY id LIMIT ?",
-    )
-    .bind(limit.rows)
-    .fetch(connection);
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    while let Some(row) = rows.try_next().await? {
-        bytes += row.payload.len();
-        batch.push(row);
-        if bytes >= limit.bytes {
-            break;
-        }
-    }
-    Ok(batch)
-}
-
 /// For how many milliseconds the row with the lowest id has waited, by the database's clock; 0 where none waits.
 pub async fn oldest_age_ms(pool: &MySqlPool) -> sqlx::Result<u64> {
     let age: Option<i64> = sqlx::query_scalar(
@@ -145,12 +150,12 @@ const MOST_DELETED_AT_ONCE: usize = 64;
 
 /// Deletes rows that are known to be on Kafka.
 ///
-/// By lane, id *and* event id: after a fail-over of MySQL an id may have been given out again. A statement for each
-/// lane, so that each is a range of one partition's primary key; one transaction, so that the disk is waited for once.
-pub async fn delete(connection: &mut MySqlConnection, published: &[Pending]) -> sqlx::Result<()> {
-    let mut lanes: BTreeMap<Lane, Vec<&Pending>> = BTreeMap::new();
+/// A statement for each lane, so that each is a range of one partition's primary key; one transaction, so that the
+/// disk is waited for once.
+pub async fn delete(connection: &mut MySqlConnection, published: &[RowId]) -> sqlx::Result<()> {
+    let mut lanes: BTreeMap<Lane, Vec<RowId>> = BTreeMap::new();
     for row in published {
-        lanes.entry(row.lane).or_default().push(row);
+        lanes.entry(row.lane).or_default().push(*row);
     }
     let mut transaction = connection.begin().await?;
     for (lane, rows) in &lanes {
@@ -161,7 +166,7 @@ pub async fn delete(connection: &mut MySqlConnection, published: &[Pending]) -> 
     transaction.commit().await
 }
 
-async fn delete_chunk(connection: &mut MySqlConnection, lane: Lane, rows: &[&Pending]) -> sqlx::Result<()> {
+async fn delete_chunk(connection: &mut MySqlConnection, lane: Lane, rows: &[RowId]) -> sqlx::Result<()> {
     let mut delete: QueryBuilder<MySql> = QueryBuilder::new("DELETE FROM outbox_events WHERE lane = ");
     delete.push_bind(lane).push(" AND id IN ");
     database::push_list(&mut delete, rows.iter().map(|row| row.id));

@@ -22,7 +22,7 @@ use crate::{
     invalidator::Invalidator,
     probes::Probes,
     projector::Projector,
-    relay::Relay,
+    relay,
     scheduler::Scheduler,
 };
 
@@ -130,9 +130,9 @@ impl Worker<'_> {
             running.push(self.scheduler(cache.clone(), worker.clone()));
         }
         if roles.contains(&Role::Relay) {
-            let relay = Relay::new(config.clone(), self.redis.clone(), cache, self.lifecycle.clone(), worker);
+            let relay = relay::run(config.clone(), self.redis.clone(), cache, self.lifecycle.clone(), worker);
             running.push(self.spawn(async move {
-                relay.run().await;
+                relay.await;
                 Ok(())
             }));
         }
