@@ -15,6 +15,7 @@ mod duplicates;
 mod explain;
 mod faults;
 mod input;
+mod late_commits;
 mod life;
 mod load;
 mod money;

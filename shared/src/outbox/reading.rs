@@ -1,5 +1,6 @@
 //! Reading what is pending, without locks.
 
+use chrono::NaiveDateTime;
 use futures_util::TryStreamExt;
 use sqlx::{FromRow, MySql, MySqlConnection, QueryBuilder};
 
@@ -14,13 +15,25 @@ pub struct PageLimit {
     pub bytes: usize,
 }
 
+/// A row of a page.
+#[derive(Debug, FromRow)]
+pub struct PageRow {
+    #[sqlx(flatten)]
+    pub pending: Pending,
+    /// Whether it was written later than [`Place::proven`]. Of one that was not, all earlier versions were committed by
+    /// then: each holds the entity's row until its commit.
+    pub young: bool,
+}
+
 /// Pending rows in the order of their ids.
 #[derive(Debug, Default)]
 pub struct Page {
-    pub rows: Vec<Pending>,
+    pub rows: Vec<PageRow>,
     /// The highest id in it whose row was inserted more than a second ago. What was inserted before it has an id below
     /// and is by now committed, or in a transaction that is open for more than a second.
     pub settled: u64,
+    /// When it was read, by the database's clock; None where it has no rows.
+    pub read_at: Option<NaiveDateTime>,
     /// Whether there was nothing beyond it.
     pub ended: bool,
     /// Whether it ended because of [`PageLimit::bytes`]. The connection is then in the middle of an answer and of no
@@ -28,37 +41,46 @@ pub struct Page {
     pub cut: bool,
 }
 
+/// What is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub lanes: Lanes,
+    pub after: u64,
+    /// Everything that was committed by then, by the database's clock, was seen; None for the instant of this read.
+    pub proven: Option<NaiveDateTime>,
+}
+
 #[derive(FromRow)]
 struct Row {
     #[sqlx(flatten)]
-    pending: Pending,
+    found: PageRow,
     settled: bool,
+    read_at: NaiveDateTime,
 }
 
-/// Reads the rows of these lanes with the lowest ids beyond `after`.
-///
-/// In one statement, so of one entity an older version is never missing before a newer one, unless it is not beyond
-/// `after`.
-pub async fn page(connection: &mut MySqlConnection, lanes: Lanes, after: u64, limit: PageLimit) -> sqlx::Result<Page> {
+/// Reads the rows with the lowest ids, without locks.
+pub async fn page(connection: &mut MySqlConnection, place: Place, limit: PageLimit) -> sqlx::Result<Page> {
     let mut select: QueryBuilder<MySql> = QueryBuilder::new(
-        "SELECT id, lane, event_id, kind, entity_id, version, headers, payload, crc32c, \
-         created_at < UTC_TIMESTAMP(6) - INTERVAL 1 SECOND AS settled FROM outbox_events WHERE id > ",
+        "SELECT id, lane, event_id, kind, entity_id, version, headers, payload, crc32c, UTC_TIMESTAMP(6) AS read_at, \
+         created_at < UTC_TIMESTAMP(6) - INTERVAL 1 SECOND AS settled, created_at >= COALESCE(",
     );
-    select.push_bind(after);
-    if lanes != Lanes::ALL {
+    select.push_bind(place.proven).push(", UTC_TIMESTAMP(6)) AS young FROM outbox_events WHERE id > ");
+    select.push_bind(place.after);
+    if place.lanes != Lanes::ALL {
         select.push(" AND lane IN ");
-        database::push_list(&mut select, lanes.iter());
+        database::push_list(&mut select, place.lanes.iter());
     }
     select.push(" ORDER BY id LIMIT ").push_bind(limit.rows);
     let mut found = select.build_query_as::<Row>().fetch(connection);
     let mut page = Page::default();
     let mut bytes = 0;
-    while let Some(row) = found.try_next().await? {
-        if row.settled {
+    while let Some(Row { found: row, settled, read_at }) = found.try_next().await? {
+        if settled {
             page.settled = row.pending.id;
         }
+        page.read_at = Some(read_at);
         bytes += row.pending.payload.len();
-        page.rows.push(row.pending);
+        page.rows.push(row);
         if bytes >= limit.bytes {
             page.cut = true;
             return Ok(page);

@@ -156,6 +156,7 @@ impl Link {
         let mut connection = database::connection(&self.settings).await?;
         let server = outbox::server_uuid(&mut connection).await?;
         let other = self.server.replace(server.clone()).is_some_and(|before| before != server);
+        outbox::log_keys_only(&mut connection).await;
         let connection = self.connection.insert(connection);
         if other {
             return Ok(Outcome::OtherServer);

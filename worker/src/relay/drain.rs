@@ -10,7 +10,7 @@ use shared::{
     config::Config,
     lane::{Lane, Lanes},
     lifecycle::Lifecycle,
-    outbox::{Page, PageLimit, Pending, RowId},
+    outbox::{Page, PageLimit, Pending, Place, RowId},
     telemetry::one_line,
 };
 use tokio::{sync::watch, time::Instant};
@@ -143,7 +143,7 @@ impl Drain {
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
         let slow = (self.state.flight.enqueued() > 0).then(|| self.state.progress + SLOW);
-        let reading = self.readable().map(|_| self.read_at());
+        let reading = self.readable().map(|_| self.read_at(now));
         let soonest = [slow, reading, self.link.next()].into_iter().flatten().min().unwrap_or(now + SLOW);
         // Never in a tight loop, whatever is due: what can be done was done.
         soonest.max(now + Duration::from_millis(1)).min(now + Duration::from_secs(1))
@@ -287,12 +287,13 @@ impl Drain {
         if !self.reader.is_busy() && now >= self.state.not_before && (unknown || self.held.wants_a_look(now)) {
             self.reader.ask(Question::Held { lanes });
         }
-        let Some(open) = self.readable().filter(|_| now >= self.read_at()) else { return };
+        let Some(open) = self.readable().filter(|_| now >= self.read_at(now)) else { return };
         let rows = self.state.page_rows + u32::try_from(self.state.flight.len()).unwrap_or(u32::MAX);
         let limit = PageLimit { rows, bytes: self.config.outbox.batch_bytes };
         self.state.read_began = now;
         self.state.flight.begin_read();
-        self.reader.ask(Question::Page { lanes: open, after: self.state.cursor.begin_read(now), limit });
+        let (after, proven) = self.state.cursor.begin_read(now);
+        self.reader.ask(Question::Page { place: Place { lanes: open, after, proven }, limit });
     }
 
     /// The lanes that can be read now, where there is room for rows.
@@ -306,13 +307,10 @@ impl Drain {
     }
 
     /// When there is a reason to read.
-    fn read_at(&self) -> Instant {
-        let State { cursor, versions, next_read, .. } = &self.state;
-        if cursor.is_sweeping() {
-            return self.state.not_before;
-        }
-        let due = cursor.next_sweep().min(*next_read);
-        versions.next().map_or(due, |hole| hole.min(due)).max(self.state.not_before)
+    fn read_at(&self, now: Instant) -> Instant {
+        let State { cursor, versions, next_read, not_before, .. } = &self.state;
+        let due = cursor.due(now).min(*next_read);
+        versions.next().map_or(due, |wait| wait.min(due)).max(*not_before)
     }
 
     async fn take(&mut self, read: Read) {
@@ -328,7 +326,7 @@ impl Drain {
             self.state.cursor.sweep_now(Instant::now());
         }
         match read.answer {
-            Ok(Answer::Page(page)) => self.take_page(page).await,
+            Ok(Answer::Page { page, took }) => self.take_page(page, took).await,
             Ok(Answer::Held { lanes, entities }) => {
                 let fresh = lanes.without(self.state.open);
                 self.held.known(lanes, entities, &self.state.claim);
@@ -347,26 +345,30 @@ impl Drain {
         }
     }
 
-    async fn take_page(&mut self, page: Page) {
+    async fn take_page(&mut self, page: Page, took: Duration) {
         let now = Instant::now();
-        let (count, last) = (page.rows.len(), page.rows.last().map(|row| row.id));
+        let (count, last) = (page.rows.len(), page.rows.last().map(|row| row.pending.id));
         let lanes: Lanes = self.state.claim.lanes.keys().copied().collect();
         let open = lanes.intersection(self.state.open).without(self.held.waiting_lanes());
         let mut again = None;
         let mut fresh = Vec::new();
         for row in page.rows {
-            if self.state.flight.contains(&row.event_id) || !open.contains(row.lane) || self.held.holds(&row) {
+            let pending = &row.pending;
+            if self.state.flight.contains(&pending.event_id) || !open.contains(pending.lane) || self.held.holds(pending)
+            {
                 continue;
             }
             if self.state.versions.admits(&row, now) {
-                fresh.push(row);
+                fresh.push(row.pending);
             } else {
-                again = again.or(Some(row.id));
+                again = again.or(Some(pending.id));
             }
         }
         self.state.flight.end_read();
         self.state.versions.end_read(self.state.read_began);
-        self.state.cursor.end_read(Seen { last, settled: page.settled, ended: page.ended, again }, now);
+        self.state
+            .cursor
+            .end_read(Seen { last, settled: page.settled, ended: page.ended, read_at: page.read_at, took, again }, now);
         self.adapt(count, page.cut);
         self.state.next_read = now + self.state.idle.after(!fresh.is_empty(), page.ended, self.doorbell.works());
         self.invalidator.invalidate(&fresh).await;

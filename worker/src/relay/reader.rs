@@ -6,11 +6,11 @@ use shared::{
     config, database,
     lane::Lanes,
     lifecycle::Lifecycle,
-    outbox::{self, HeldEntity, Page, PageLimit},
+    outbox::{self, HeldEntity, Page, PageLimit, Place},
 };
 use sqlx::MySqlConnection;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 #[derive(Debug, Error)]
 pub(super) enum ReadError {
@@ -23,8 +23,7 @@ pub(super) enum ReadError {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Question {
     Page {
-        lanes: Lanes,
-        after: u64,
+        place: Place,
         limit: PageLimit,
     },
     /// Which entities of these lanes are held by parked events.
@@ -35,7 +34,7 @@ pub(super) enum Question {
 
 #[derive(Debug)]
 pub(super) enum Answer {
-    Page(Page),
+    Page { page: Page, took: Duration },
     Held { lanes: Lanes, entities: Vec<HeldEntity> },
 }
 
@@ -69,7 +68,7 @@ impl Reader {
                     Err(_) => Err(ReadError::Timeout),
                 };
                 // The connection may be in the middle of an answer.
-                if !matches!(&answer, Ok(Answer::Held { .. } | Answer::Page(Page { cut: false, .. }))) {
+                if !matches!(&answer, Ok(Answer::Held { .. } | Answer::Page { page: Page { cut: false, .. }, .. })) {
                     link.connection = None;
                 }
                 let read = Read { answer, server: link.server.clone(), reconnected };
@@ -119,8 +118,9 @@ impl Link {
             }
         };
         Ok(match question {
-            Question::Page { lanes, after, limit } => {
-                Answer::Page(outbox::page(connection, lanes, after, limit).await?)
+            Question::Page { place, limit } => {
+                let began = Instant::now();
+                Answer::Page { page: outbox::page(connection, place, limit).await?, took: began.elapsed() }
             }
             Question::Held { lanes } => {
                 Answer::Held { lanes, entities: outbox::held_entities(connection, lanes).await? }
