@@ -1,11 +1,12 @@
 //! `kill -9` of the API in the middle of writes: a change and its event are both there, or neither.
 
 use harness::{
+    checker::{self, Recorder},
     client::Client,
     process::Process,
     stack::Stack,
-    verify, wait,
-    writers::{self, Plan, Progress},
+    wait,
+    writers::{self, Plan},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use worker::app::Role;
@@ -21,22 +22,21 @@ async fn round(seed: u64) -> anyhow::Result<bool> {
     let api = Process::api(&stack.config).await?;
     let client = Client::new(format!("http://127.0.0.1:{}", api.port))?;
     let plan = Plan { seed: seed >> 8, writers: 16, users: 100, changes: 100_000 };
-    let progress = Progress::default();
+    let recorder = Recorder::default();
     let kill_at = StdRng::seed_from_u64(seed).random_range(50..800);
     let killing = async {
-        wait::until("the moment has come", async || Ok((progress.done() >= kill_at).then_some(()))).await?;
+        wait::until("the moment has come", async || Ok((recorder.done() >= kill_at).then_some(()))).await?;
         api.kill().await
     };
-    let (written, killed) = tokio::join!(writers::write(&client, plan, &progress), killing);
+    let (written, killed) = tokio::join!(writers::write(&client, plan, &recorder), killing);
     written?;
     killed?;
-    println!("seed {seed}: killed after {kill_at} changes, {} requests were cut", progress.cut());
+    println!("seed {seed}: killed after {kill_at} changes, {} requests were cut", recorder.cut());
 
     let worker = stack.start_worker(&Role::ALL).await?;
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
-    progress.is_told_by(&story)?;
+    checker::consistent_with(&recorder, &stack).await?;
     worker.stop().await?;
     stack.finish().await?;
-    Ok(progress.cut() > 0)
+    Ok(recorder.cut() > 0)
 }

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use harness::{
+    checker::{self, Recorder},
     dump,
     process::Process,
     stack::Stack,
-    verify, wait,
-    writers::{self, Plan, Progress},
+    wait,
+    writers::{self, Plan},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use worker::app::Role;
@@ -23,22 +24,21 @@ async fn round(seed: u64) -> anyhow::Result<bool> {
     let (api, client) = stack.start_api().await?;
     let worker = Process::worker(&stack.config).await?;
     let plan = Plan { seed: seed >> 8, writers: 16, users: 200, changes: 5_000 };
-    let progress = Progress::default();
+    let recorder = Recorder::default();
     let kill_at = StdRng::seed_from_u64(seed).random_range(plan.changes / 10..plan.changes * 9 / 10);
     let killing = async {
-        wait::until("the moment has come", async || Ok((progress.done() >= kill_at).then_some(()))).await?;
+        wait::until("the moment has come", async || Ok((recorder.done() >= kill_at).then_some(()))).await?;
         worker.kill().await?;
         at_the_kill(&stack).await
     };
-    let (written, killed) = tokio::join!(writers::write(&client, plan, &progress), killing);
+    let (written, killed) = tokio::join!(writers::write(&client, plan, &recorder), killing);
     written?;
     let (depth, in_flight) = killed?;
     println!("seed {seed}: killed after {kill_at} changes; outbox depth {depth}, of these {in_flight} in flight");
 
     let worker = stack.start_worker(&Role::ALL).await?;
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
-    progress.is_told_by(&story)?;
+    let story = checker::consistent_with(&recorder, &stack).await?;
     println!("  {} events, {} duplicates", story.records.len(), story.duplicates);
     worker.stop().await?;
     api.stop().await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{dump, stack::Stack, verify};
+use harness::{checker, dump, stack::Stack};
 use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
@@ -25,7 +25,7 @@ async fn late_duplicates_change_nothing() -> anyhow::Result<()> {
     }
     client.delete("/api/v1/users/gone").await?;
     stack.settled().await?;
-    let before = verify::consistent(&stack).await?;
+    let before = checker::consistent(&stack).await?;
     let audit = dump::documents(&stack, "audit_log").await?;
 
     // Each record once more, one by one and the newest first: so each is a batch of its own behind newer ones.
@@ -40,7 +40,7 @@ async fn late_duplicates_change_nothing() -> anyhow::Result<()> {
         producer.send(again, Duration::from_secs(30)).await.map_err(|(error, _)| error)?;
         stack.settled().await?;
     }
-    let after = verify::consistent(&stack).await?;
+    let after = checker::consistent(&stack).await?;
     assert_eq!(after.duplicates, before.records.len());
     assert_eq!(dump::documents(&stack, "audit_log").await?, audit, "an entry was written again");
 

@@ -3,14 +3,16 @@
 use std::time::{Duration, Instant};
 
 use harness::{
+    checker::{self, Recorder, Write},
     client::Client,
     servers::Servers,
     socket::Socket,
     stack::Stack,
-    verify, wait,
-    writers::{self, Plan, Progress},
+    wait,
+    writers::{self, Plan},
 };
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 use shared::{config::Config, entity::Kind};
 use worker::app::Role;
 
@@ -26,12 +28,16 @@ async fn stack_with_own(server: &'static str) -> anyhow::Result<(Stack, Servers)
     Ok((Stack::with_config(config).await?, servers))
 }
 
+fn create(id: &str) -> Write {
+    Write::new(Method::POST, Kind::User, id, user(id))
+}
+
 /// Posts users for so long and answers with how many, and how long the slowest took.
-async fn post_for(client: &Client, duration: Duration, name: &str) -> anyhow::Result<(usize, Duration)> {
+async fn post_for(client: &Client, duration: Duration, recorder: &Recorder) -> anyhow::Result<(usize, Duration)> {
     let (start, mut slowest, mut posted) = (Instant::now(), Duration::ZERO, 0);
     while start.elapsed() < duration {
         let sent = Instant::now();
-        let answer = client.post(USERS, &user(&format!("{name}{posted}"))).await?;
+        let answer = recorder.send(client, create(&format!("u{posted}"))).await?;
         assert_eq!(answer.status, 201, "{answer:?}");
         slowest = slowest.max(sent.elapsed());
         posted += 1;
@@ -45,22 +51,24 @@ async fn with_kafka_away_writes_go_on_and_the_backlog_drains() -> anyhow::Result
     let (stack, servers) = stack_with_own("kafka").await?;
     let (api, client) = stack.start_api().await?;
     let worker = stack.start_worker(&Role::ALL).await?;
-    client.post(USERS, &user("before")).await?;
+    let recorder = Recorder::default();
+    recorder.send(&client, create("before")).await?;
     stack.settled().await?;
     let mut socket = Socket::open(&client, "before", "tab").await?;
 
     servers.kill("kafka").await?;
-    let (posted, slowest) = post_for(&client, OUTAGE, "u").await?;
+    let (posted, slowest) = post_for(&client, OUTAGE, &recorder).await?;
     let backlog = stack.outbox_depth().await?;
     println!("{posted} users were stored without Kafka, the slowest in {slowest:?}; {backlog} events wait");
     assert_eq!(usize::try_from(backlog)?, posted);
-    client.patch("/api/v1/users/before", &json!({ "name": "During" })).await?;
+    let change = Write::new(Method::PATCH, Kind::User, "before", json!({ "name": "During" }));
+    recorder.send(&client, change).await?;
 
     servers.up(&["kafka"]).await?;
     let start = Instant::now();
     stack.settled().await?;
     println!("drained {:?} after Kafka was back", start.elapsed());
-    let story = verify::consistent(&stack).await?;
+    let story = checker::consistent_with(&recorder, &stack).await?;
     assert_eq!(story.count(Kind::User), posted + 1);
     assert_eq!(socket.event().await?["data"]["name"], "During", "a socket that stayed open missed nothing");
 
@@ -96,7 +104,7 @@ async fn with_redis_away_reads_and_writes_are_right_and_quick() -> anyhow::Resul
     servers.up(&["redis"]).await?;
     client.patch("/api/v1/users/ann", &json!({ "name": "After" })).await?;
     stack.settled().await?;
-    verify::consistent(&stack).await?;
+    checker::consistent(&stack).await?;
     wait::until("Redis is heard again", async || {
         Ok((client.get("/health").await?.body["status"] == "up").then_some(()))
     })
@@ -111,17 +119,17 @@ async fn with_mysql_away_requests_are_refused_soon_and_all_heals() -> anyhow::Re
     let (stack, servers) = stack_with_own("mysql").await?;
     let (api, client) = stack.start_api().await?;
     let worker = stack.start_worker(&Role::ALL).await?;
-    let progress = Progress::default();
-    writers::write(&client, Plan { seed: 1, writers: 4, users: 20, changes: 200 }, &progress).await?;
+    let recorder = Recorder::default();
+    writers::write(&client, Plan { seed: 1, writers: 4, users: 20, changes: 200 }, &recorder).await?;
 
     servers.kill("mysql").await?;
     let mut slowest = Duration::ZERO;
     for number in 0..20 {
         let sent = Instant::now();
         let refused = match number % 3 {
-            0 => client.post(USERS, &user("refused")).await?,
+            0 => recorder.send(&client, create("refused")).await?,
             1 => client.get("/api/v1/users/u1").await?,
-            _ => client.delete("/api/v1/users/u1").await?,
+            _ => recorder.send(&client, Write::new(Method::DELETE, Kind::User, "u1", Value::Null)).await?,
         };
         slowest = slowest.max(sent.elapsed());
         assert_eq!(refused.status, 503, "{refused:?}");
@@ -134,12 +142,11 @@ async fn with_mysql_away_requests_are_refused_soon_and_all_heals() -> anyhow::Re
 
     servers.up(&["mysql"]).await?;
     wait::until("writes are accepted again", async || {
-        Ok((client.post(USERS, &user("healed")).await?.status == 201).then_some(()))
+        Ok((recorder.send(&client, create("healed")).await?.status == 201).then_some(()))
     })
     .await?;
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
-    progress.is_told_by(&story)?;
+    let story = checker::consistent_with(&recorder, &stack).await?;
     assert!(story.rows.contains_key("user:healed"));
     worker.stop().await?;
     api.stop().await?;

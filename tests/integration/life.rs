@@ -3,10 +3,11 @@
 use std::process::Output;
 
 use harness::{
+    checker,
     client::Client,
     process::{Process, command, free_port},
     stack::Stack,
-    verify, wait,
+    wait,
 };
 use shared::config::Config;
 
@@ -115,7 +116,7 @@ async fn sigterm_loses_nothing() -> anyhow::Result<()> {
 
     let worker = Process::worker(&stack.config).await?;
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
+    let story = checker::consistent(&stack).await?;
     for id in stored {
         assert!(story.rows.contains_key(&format!("user:{id}")), "{id} was answered 201 and is not stored");
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harness::{client::Client, stack::Stack, verify};
+use harness::{checker, client::Client, stack::Stack};
 use serde_json::{Value, json};
 use worker::app::Role;
 
@@ -32,7 +32,7 @@ async fn a_thousand_posts(kind: &str, path: &str, body: &Value) -> anyhow::Resul
     assert_eq!(ids.len(), 1_000);
 
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
+    let story = checker::consistent(&stack).await?;
     assert_eq!(story.duplicates, 0);
     let mut records = story.records;
     records.retain(|record| record.event.entity_id.as_str() != "user123");

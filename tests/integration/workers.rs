@@ -1,10 +1,11 @@
 //! Several workers share one outbox: one drains at a time, and the next takes over.
 
 use harness::{
+    checker::{self, Recorder},
     process::{Process, command, free_port},
     stack::Stack,
-    verify, wait,
-    writers::{self, Plan, Progress},
+    wait,
+    writers::{self, Plan},
 };
 use worker::app::Role;
 
@@ -14,24 +15,23 @@ const PLAN: Plan = Plan { seed: 7, writers: 8, users: 50, changes: 800 };
 async fn a_rolling_restart_publishes_nothing_twice() -> anyhow::Result<()> {
     let stack = Stack::new().await?;
     let (api, client) = stack.start_api().await?;
-    let progress = Progress::default();
+    let recorder = Recorder::default();
     let restarting = async {
         let mut running = stack.start_worker(&Role::ALL).await?;
         for step in 1..=3 {
             let next = stack.start_worker(&Role::ALL).await?;
-            wait::until("some is written", async || Ok((progress.done() >= PLAN.changes / 4 * step).then_some(())))
+            wait::until("some is written", async || Ok((recorder.done() >= PLAN.changes / 4 * step).then_some(())))
                 .await?;
             running.stop().await?;
             running = next;
         }
         anyhow::Ok(running)
     };
-    let (written, running) = tokio::join!(writers::write(&client, PLAN, &progress), restarting);
+    let (written, running) = tokio::join!(writers::write(&client, PLAN, &recorder), restarting);
     written?;
     let running = running?;
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
-    progress.is_told_by(&story)?;
+    let story = checker::consistent_with(&recorder, &stack).await?;
     assert_eq!(story.duplicates, 0);
     running.stop().await?;
     api.stop().await?;
@@ -48,10 +48,10 @@ async fn a_frozen_worker_is_fenced() -> anyhow::Result<()> {
         command("sluice-worker", &stack.config)?.arg("run").env("SLUICE__WORKER__PORT", port.to_string()).spawn()?;
     let pid = frozen.id().unwrap_or_default().to_string();
     let signal = async |name: &str| tokio::process::Command::new("kill").args(["-s", name, &pid]).status().await;
-    let progress = Progress::default();
+    let recorder = Recorder::default();
     let freezing = async {
         wait::until("it drains", async || {
-            Ok((progress.done() >= 200 && stack.outbox_depth().await? < 50).then_some(()))
+            Ok((recorder.done() >= 200 && stack.outbox_depth().await? < 50).then_some(()))
         })
         .await?;
         signal("STOP").await?;
@@ -67,12 +67,11 @@ async fn a_frozen_worker_is_fenced() -> anyhow::Result<()> {
         anyhow::Ok(successor)
     };
     let plan = Plan { changes: 4_000, ..PLAN };
-    let (written, successor) = tokio::join!(writers::write(&client, plan, &progress), freezing);
+    let (written, successor) = tokio::join!(writers::write(&client, plan, &recorder), freezing);
     written?;
     let successor = successor?;
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
-    progress.is_told_by(&story)?;
+    let story = checker::consistent_with(&recorder, &stack).await?;
     println!("{} events, {} duplicates", story.records.len(), story.duplicates);
     frozen.kill().await?;
     successor.terminate().await?;

@@ -1,6 +1,11 @@
 //! What is in the stores, all of it.
 
-use std::{collections::BTreeMap, time::Duration};
+mod outbox;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use mongodb::bson::{Document, doc};
@@ -18,8 +23,52 @@ use shared::{
 };
 use sqlx::mysql::MySqlRow;
 use strum::VariantArray;
+use uuid::Uuid;
+
+pub use outbox::{Parked, Waiting};
 
 use crate::stack::Stack;
+
+/// All that the checker compares. Entities go by their key: `user:ann`.
+#[derive(Clone, Default)]
+pub struct Dumps {
+    /// As REST shows them.
+    pub rows: BTreeMap<String, Value>,
+    /// The last versions of what was deleted.
+    pub retired: BTreeMap<String, u64>,
+    pub outbox: Vec<Waiting>,
+    pub parked: Vec<Parked>,
+    /// The ids of the events that the operator's log says were discarded.
+    pub discarded: BTreeSet<Uuid>,
+    /// How many partitions the topic has; where it was expanded, what it had before comes first.
+    pub partitions: Vec<u16>,
+    /// Each partition in its order.
+    pub records: Vec<Record>,
+    /// Tombstones included.
+    pub documents: BTreeMap<String, Document>,
+    /// By `_id`, the event's id.
+    pub audit: BTreeMap<String, Document>,
+    pub cached: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Dumps {
+    /// To be taken when nothing is on its way any more.
+    pub async fn take(stack: &Stack) -> anyhow::Result<Self> {
+        let mut connection = stack.mysql().await?;
+        Ok(Self {
+            rows: rows(stack).await?,
+            retired: outbox::retired(&mut connection).await?,
+            outbox: outbox::waiting(&mut connection).await?,
+            parked: outbox::parked(&mut connection).await?,
+            discarded: outbox::discarded(&mut connection).await?,
+            partitions: vec![stack.config.kafka.partitions],
+            records: topic(&stack.config.kafka).await?,
+            documents: entity_documents(stack).await?,
+            audit: documents(stack, "audit_log").await?,
+            cached: cached(stack).await?,
+        })
+    }
+}
 
 /// A record of the topic.
 #[derive(Clone, Debug)]

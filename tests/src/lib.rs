@@ -3,6 +3,7 @@
 //! A [`stack::Stack`] has its own database, topic, consumer groups, key prefix and MongoDB database, so tests run beside each
 //! other. The apps run in the test's process on free ports; for crash tests the real binaries run beside it.
 
+pub mod checker;
 pub mod client;
 pub mod dump;
 pub mod ledger;
@@ -13,6 +14,5 @@ pub mod seed;
 pub mod servers;
 pub mod socket;
 pub mod stack;
-pub mod verify;
 pub mod wait;
 pub mod writers;

@@ -1,18 +1,15 @@
 //! Clients that change users at random, and remember what they were told.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
-
-use anyhow::{bail, ensure};
+use anyhow::bail;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::entity::Kind;
 
-use crate::{client::Client, verify::Story};
+use crate::{
+    checker::{Recorder, Write},
+    client::Client,
+};
 
 /// What the writers are to do.
 #[derive(Clone, Copy, Debug)]
@@ -24,62 +21,14 @@ pub struct Plan {
     pub changes: usize,
 }
 
-/// What the writers did so far, and what they were told.
-#[derive(Clone, Default)]
-pub struct Progress(Arc<Told>);
-
-#[derive(Default)]
-struct Told {
-    done: AtomicUsize,
-    /// Id and version of each change that was answered 2xx; of a deletion the version is not told.
-    acknowledged: Mutex<BTreeSet<(String, u64)>>,
-    /// Requests that were sent and not answered.
-    cut: AtomicUsize,
-}
-
-impl Progress {
-    /// How many changes were answered 2xx.
-    #[must_use]
-    pub fn done(&self) -> usize {
-        self.0.done.load(Ordering::Relaxed)
-    }
-
-    /// How many requests were sent and not answered.
-    #[must_use]
-    pub fn cut(&self) -> usize {
-        self.0.cut.load(Ordering::Relaxed)
-    }
-
-    /// Every change that was answered is on the topic.
-    pub fn is_told_by(&self, story: &Story) -> anyhow::Result<()> {
-        let acknowledged = self.0.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
-        ensure!(!acknowledged.is_empty(), "nothing was acknowledged");
-        for (id, version) in acknowledged.iter() {
-            let deliveries = story.by_entity.get(&format!("user:{id}"));
-            let told = deliveries.is_some_and(|them| them.iter().any(|it| it.event.version.0 == *version));
-            ensure!(told, "version {version} of {id} was answered and not announced");
-        }
-        Ok(())
-    }
-
-    fn note(&self, id: &str, version: u64) {
-        self.0.done.fetch_add(1, Ordering::Relaxed);
-        if version > 0 {
-            let mut acknowledged = self.0.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
-            acknowledged.insert((id.to_owned(), version));
-        }
-    }
-}
-
 /// Runs the plan to its end. A writer whose API is gone ends early.
-pub async fn write(client: &Client, plan: Plan, progress: &Progress) -> anyhow::Result<()> {
+pub async fn write(client: &Client, plan: Plan, recorder: &Recorder) -> anyhow::Result<()> {
     let writers = (0..plan.writers).map(|writer| {
         let mut random = StdRng::seed_from_u64(plan.seed + writer as u64);
-        let (client, progress) = (client.clone(), progress.clone());
         async move {
             let mut remaining = plan.changes.div_ceil(plan.writers);
             while remaining > 0 {
-                match change_one(&client, &mut random, plan.users, &progress).await? {
+                match change_one(client, &mut random, plan.users, recorder).await? {
                     Outcome::Changed => remaining -= 1,
                     Outcome::Refused => {}
                     Outcome::ApiGone => break,
@@ -98,35 +47,43 @@ enum Outcome {
     ApiGone,
 }
 
-/// Makes one change at random.
+/// Makes one change at random. Half of the creations are repeatable, and are sent twice.
 async fn change_one(
     client: &Client,
     random: &mut StdRng,
     users: usize,
-    progress: &Progress,
+    recorder: &Recorder,
 ) -> anyhow::Result<Outcome> {
-    let id = format!("u{}", random.random_range(0..users));
-    let path = format!("/api/v1/users/{id}");
-    let name = format!("Name {}", random.random::<u32>());
-    let answered = match random.random_range(0..10) {
-        0 => client.delete(&path).await,
-        1..=4 => client.patch(&path, &json!({ "name": name })).await,
-        5..=6 => client.put(&path, &json!({ "email": "test@example.com", "name": name })).await,
-        _ => client.post("/api/v1/users", &json!({ "id": id, "email": "test@example.com", "name": name })).await,
+    let write = any_write(random, users);
+    let again = write.idempotency_key.is_some().then(|| write.clone());
+    let outcome = send(client, write, recorder).await?;
+    match again {
+        Some(write) if !matches!(outcome, Outcome::ApiGone) => send(client, write, recorder).await?,
+        _ => Outcome::Refused,
     };
-    match answered {
-        Ok(answer) if answer.status.is_success() => {
-            progress.note(&id, answer.version());
-            Ok(Outcome::Changed)
-        }
+    Ok(outcome)
+}
+
+async fn send(client: &Client, write: Write, recorder: &Recorder) -> anyhow::Result<Outcome> {
+    match recorder.send(client, write).await {
+        Ok(answer) if answer.status.is_success() => Ok(Outcome::Changed),
         Ok(answer) if matches!(answer.status.as_u16(), 404 | 409) => Ok(Outcome::Refused),
         Ok(answer) => bail!("{answer:?}"),
-        Err(error) => {
-            let refused = error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect);
-            if !refused {
-                progress.0.cut.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(Outcome::ApiGone)
-        }
+        Err(_) => Ok(Outcome::ApiGone),
     }
+}
+
+/// Of one of so many users.
+pub fn any_write(random: &mut StdRng, users: usize) -> Write {
+    let id = format!("u{}", random.random_range(0..users));
+    let name = format!("Name {}", random.random::<u32>());
+    let (method, body) = match random.random_range(0..10) {
+        0 => (Method::DELETE, Value::Null),
+        1..=4 => (Method::PATCH, json!({ "name": name })),
+        5..=6 => (Method::PUT, json!({ "email": "test@example.com", "name": name })),
+        _ => (Method::POST, json!({ "id": id, "email": "test@example.com", "name": name })),
+    };
+    let is_repeatable = method == Method::POST && random.random();
+    let idempotency_key = is_repeatable.then(|| format!("key-{:x}", random.random::<u64>()));
+    Write { idempotency_key, ..Write::new(method, Kind::User, &id, body) }
 }

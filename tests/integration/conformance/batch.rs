@@ -2,10 +2,10 @@
 
 use futures_util::future::try_join_all;
 use harness::{
+    checker,
     client::Client,
     sample::{self, Sample, nameless, shows, with},
     stack::Stack,
-    verify,
 };
 use serde_json::{Value, json};
 use worker::app::Role;
@@ -45,7 +45,7 @@ async fn all_are_created_in_their_order<E: Sample>() -> anyhow::Result<()> {
     assert!(named.body["items"][0]["id"].as_str().is_some_and(|id| id.len() == 36));
 
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
+    let story = checker::consistent(&stack).await?;
     assert_eq!(story.count(E::KIND), MOST + 2);
     let first = &story.of(E::KIND, &E::sample_id(0))[0].event;
     for number in 0..MOST {

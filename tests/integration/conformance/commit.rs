@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use harness::{
+    checker,
     client::{Answer, Client},
     process::Process,
     proxy::{Next, Proxy},
     sample::{self, Sample},
     stack::Stack,
-    verify, wait,
+    wait,
 };
 use serde_json::{Value, json};
 use worker::app::Role;
@@ -46,7 +47,7 @@ pub(super) async fn repeat(client: &Client, path: &str, key: &str, body: &Value)
 async fn assert_created_once<E: Sample>(stack: &Stack, numbers: &[usize]) -> anyhow::Result<()> {
     let worker = stack.start_worker(&Role::ALL).await?;
     stack.settled().await?;
-    let story = verify::consistent(stack).await?;
+    let story = checker::consistent(stack).await?;
     assert_eq!(story.count(E::KIND), numbers.len());
     for number in numbers {
         assert_eq!(story.of(E::KIND, &E::sample_id(*number)).len(), 1, "of {number}");

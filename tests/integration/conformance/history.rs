@@ -1,11 +1,11 @@
 //! What became of an entity: who, when, from what to what; also of what is gone.
 
 use harness::{
+    checker,
     client::Answer,
     process::free_port,
     sample::{self, Sample},
     stack::Stack,
-    verify,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn every_change_is_told<E: Sample>() -> anyhow::Result<()> {
     client.ask(Method::DELETE, &path, &[("X-Request-Id", "r5")], &Value::Null).await?;
     assert_eq!(client.get(&path).await?.status, 404);
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
+    let story = checker::consistent(&stack).await?;
 
     let history = client.get(&format!("{path}/history")).await?;
     assert_eq!((history.status.as_u16(), &history.body["has_more"]), (200, &json!(false)), "{history:?}");

@@ -2,10 +2,10 @@
 
 use futures_util::future::try_join_all;
 use harness::{
+    checker,
     client::{Answer, Client},
     sample::{self, Sample, with},
     stack::Stack,
-    verify,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ async fn a_key_stands_for_one_request<E: Sample>() -> anyhow::Result<()> {
     failed_checks_are_not_stored::<E>(&client, &long[..255]).await?;
 
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
+    let story = checker::consistent(&stack).await?;
     for (number, events) in [(1, 3), (2, 1), (3, 1), (4, 1), (5, 1)] {
         assert_eq!(story.of(E::KIND, &E::sample_id(number)).len(), events, "of {number}");
     }
@@ -127,7 +127,7 @@ async fn many_at_once_are_one<E: Sample>() -> anyhow::Result<()> {
         assert_replayed(&post(&client, &path, key, &body).await?, first[0]);
     }
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
+    let story = checker::consistent(&stack).await?;
     for number in 1..=3 {
         assert_eq!(story.of(E::KIND, &E::sample_id(number)).len(), 1, "of {number}");
     }

@@ -1,10 +1,10 @@
 //! The stock of a product, which nobody overwrites unseen, and which moves once for a key.
 
 use harness::{
+    checker,
     proxy::Next,
     sample::{self, Sample, with},
     stack::Stack,
-    verify,
 };
 use reqwest::Method;
 use serde_json::json;
@@ -63,7 +63,7 @@ async fn it_moves_once_for_a_key() -> anyhow::Result<()> {
     client.check_problem(&elsewhere, 422, "idempotency-key-reused").await?;
 
     stack.settled().await?;
-    let story = verify::consistent(&stack).await?;
+    let story = checker::consistent(&stack).await?;
     let records = story.of(Kind::Product, &Product::sample_id(1));
     let reasons: Vec<_> = records.iter().map(|record| record.event.reason.as_deref()).collect();
     assert_eq!(reasons, [None, Some("sold"), None]);
