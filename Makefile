@@ -54,4 +54,10 @@ openapi: ## write docs/openapi.json
 bench-latency: ## how long after its commit a change is on Kafka
 	@scripts/test-integration --example latency
 
-.PHONY: help up down reset status logs build test test-unit test-integration test-contract lint fmt shell openapi bench-latency
+bench-relay: ## what the relay does on this machine, and what the machine can do at all
+	@scripts/bench-relay relay
+
+bench-relay-flat: ## whether an event costs the same whatever the backlog, and with an old read view
+	@scripts/bench-relay flat
+
+.PHONY: help up down reset status logs build test test-unit test-integration test-contract lint fmt shell openapi bench-latency bench-relay bench-relay-flat

@@ -30,6 +30,24 @@ pub fn client(settings: &config::Kafka) -> ClientConfig {
     client
 }
 
+/// What the relay's producer begins with: records of a partition arrive in the order in which they were sent, once.
+#[must_use]
+pub fn producer(settings: &config::Kafka) -> ClientConfig {
+    let mut producer = client(settings);
+    producer
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("max.in.flight.requests.per.connection", "5")
+        // A later record must not pass one that failed.
+        .set("enable.gapless.guarantee", "true")
+        // The lease decides when to give up, not a timer.
+        .set("message.timeout.ms", "0")
+        .set("linger.ms", "0")
+        .set("compression.type", "lz4")
+        .set("queue.buffering.max.kbytes", "16384");
+    producer
+}
+
 /// What every consumer begins with: nothing is committed that was not done.
 #[must_use]
 pub fn consumer(settings: &config::Kafka, group: &str) -> ClientConfig {

@@ -96,7 +96,7 @@ impl Pending {
 
 /// Appends the events of one transaction, in their order. Must be its last statement before the commit: the rows'
 /// order is that of the commits only for entities whose own rows are locked already.
-pub(crate) async fn append(
+pub async fn append(
     connection: &mut MySqlConnection,
     events: &[Event],
     trace: &TraceContext,
@@ -128,7 +128,7 @@ pub(crate) async fn append(
 }
 
 #[derive(Debug, Error)]
-pub(crate) enum AppendError {
+pub enum AppendError {
     #[error("the event could not be written as JSON")]
     Json(#[from] serde_json::Error),
     #[error("the outbox rows could not be inserted")]

@@ -89,11 +89,12 @@ pub fn command(binary: &str, config: &Config) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// `target/<profile>`, where this test's own binary lies in `deps`.
+/// `target/<profile>`, where this process's own binary lies, or that of a test in `deps`.
 fn binaries() -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let profile = test.parent().and_then(Path::parent).context("the tests lie nowhere")?;
-    Ok(profile.to_owned())
+    let this = std::env::current_exe()?;
+    let directory = this.parent().context("this binary lies nowhere")?;
+    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+    Ok(profile.context("this binary lies nowhere")?.to_owned())
 }
 
 /// A port that was free a moment ago.

@@ -145,18 +145,8 @@ impl Producer {
         let partitions = kafka::find_topic(settings).await?;
         let most = kafka::max_message_bytes(settings).await.unwrap_or(BATCH_BYTES);
         let reports = Arc::new(Reports::default());
-        let mut config = kafka::client(settings);
+        let mut config = kafka::producer(settings);
         config
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("max.in.flight.requests.per.connection", "5")
-            // A later record must not pass one that failed.
-            .set("enable.gapless.guarantee", "true")
-            // The lease decides when to give up, not a timer.
-            .set("message.timeout.ms", "0")
-            .set("linger.ms", "0")
-            .set("compression.type", "lz4")
-            .set("queue.buffering.max.kbytes", "16384")
             .set("message.max.bytes", MESSAGE_MAX_BYTES)
             // So that no innocent record is refused for the batch that it is in.
             .set("batch.size", most.min(BATCH_BYTES).to_string());
