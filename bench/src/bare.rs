@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::ensure;
+use harness::load::Load;
 use hdrhistogram::Histogram;
 use rdkafka::{
     ClientContext,
@@ -32,7 +33,6 @@ use tokio::task::JoinSet;
 use crate::{
     drain::per_second,
     latency::{self, Percentiles},
-    load::Load,
     stage::{self, ENTITIES},
 };
 
@@ -111,7 +111,7 @@ async fn produced_per_second(events: usize) -> anyhow::Result<f64> {
 fn produce(settings: &Kafka, events: usize) -> anyhow::Result<f64> {
     let mut load = Load::new(0..ENTITIES);
     let records =
-        (0..events).map(|_| load.next().and_then(|event| record(&event))).collect::<anyhow::Result<Vec<_>>>()?;
+        (0..events).map(|_| load.next_event().and_then(|event| record(&event))).collect::<anyhow::Result<Vec<_>>>()?;
     let acknowledged = Acknowledged::default();
     let producer: ThreadedProducer<_> = kafka::producer(settings).create_with_context(acknowledged.clone())?;
     let start = Instant::now();
@@ -144,7 +144,7 @@ async fn single_records() -> anyhow::Result<Histogram<u64>> {
     let mut load = Load::new(0..ENTITIES);
     let mut times = latency::histogram()?;
     for number in 0..SINGLE_RECORDS {
-        let (key, lane, payload) = record(&load.next()?)?;
+        let (key, lane, payload) = record(&load.next_event()?)?;
         let record = FutureRecord::to(&settings.topic)
             .key(&key)
             .payload(&payload)
@@ -219,7 +219,7 @@ async fn commits(connections: usize) -> anyhow::Result<Commits> {
             let mut load = Load::new(number * share..(number + 1) * share);
             let mut times = latency::histogram()?;
             while start.elapsed() < COMMITS_FOR {
-                let event = load.next()?;
+                let event = load.next_event()?;
                 let before = Instant::now();
                 outbox::append(&mut connection, &[event], &TraceContext::default()).await?;
                 latency::record(&mut times, before.elapsed())?;

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use harness::wait;
+use harness::{load::Load, wait};
 use serde::Serialize;
 use sqlx::{MySqlConnection, Row};
 
-use crate::{load::Load, stage, worker::Worker};
+use crate::{stage, worker::Worker};
 
 /// Until it has found that the bell works and waits as long as it will.
 const SETTLE: Duration = Duration::from_secs(10);

@@ -9,7 +9,6 @@ mod drain;
 mod flat;
 mod idle;
 mod latency;
-mod load;
 mod machine;
 mod report;
 mod stage;

@@ -1,15 +1,13 @@
 //! What a run has to itself: a database, a topic, names. And what is done to it.
 
 use anyhow::Context;
-use harness::stack::Stack;
+use harness::{load::Load, stack::Stack};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
 };
 use shared::{config::Config, kafka};
 use sqlx::{Connection, Executor, MySqlConnection, mysql::MySqlConnectOptions};
-
-use crate::load::Load;
 
 pub(crate) const ENTITIES: usize = 10_000;
 

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use harness::{stack::Stack, wait};
+use harness::{load::Load, stack::Stack, wait};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use shared::{bell::Bell, event::TraceContext, lane::Lane, lifecycle::Lifecycle, outbox, redis::Redis};
@@ -26,7 +26,6 @@ use tokio::{
 use crate::{
     drain::per_second,
     latency::{self, Percentiles},
-    load::Load,
     stage::{self, ENTITIES},
     topic::{self, Arrival, Judge},
     worker::Worker,
@@ -168,7 +167,7 @@ async fn write_in_time(
     let end = start + WARM_UP + Duration::from_secs(plan.seconds.into());
     let mut commits = Vec::new();
     while ticks.tick().await < end {
-        let event = load.next()?;
+        let event = load.next_event()?;
         let (lane, key) = (Lane::of(&event.key()), (event.entity_id.to_string(), event.version.0));
         let before = SystemTime::now();
         outbox::append(&mut connection, &[event], &TraceContext::default()).await?;

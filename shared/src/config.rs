@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 pub use sections::{
-    Cache, Consumer, Database, Http, Kafka, LogFormat, Mongodb, Notifications, Orders, Outbox, Redis, Scheduler,
-    Server, Telemetry, Users, Worker,
+    Cache, Consumer, Database, Delivery, Http, Kafka, LogFormat, Mongodb, Notifications, Orders, Outbox, Redis,
+    Scheduler, Server, Telemetry, Users, Worker,
 };
 
 const DEFAULTS: &str = include_str!("../../configs/config.yaml");

@@ -1,5 +1,7 @@
 //! How both processes speak to Kafka.
 
+mod unread;
+
 use std::{collections::HashMap, time::Duration};
 
 use rdkafka::{
@@ -12,7 +14,13 @@ use rdkafka::{
 };
 use thiserror::Error;
 
-use crate::{config, event::TraceContext, lane::LANES};
+pub use unread::oldest_unread_ms;
+
+use crate::{
+    config,
+    event::TraceContext,
+    lane::{LANE_GROUPS, LANES},
+};
 
 /// How long one question to the brokers may take.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,16 +90,28 @@ pub enum TopicError {
     Partitions { topic: String, partitions: usize },
 }
 
-/// Makes the topic where it is missing. True if it was made now.
+/// Makes the topics where they are missing. True if that of the events was made now.
 pub async fn create_topic(settings: &config::Kafka) -> Result<bool, TopicError> {
-    let admin: AdminClient<DefaultClientContext> = client(settings).create()?;
     let retention = settings.retention_ms.to_string();
-    let topic = NewTopic {
-        name: &settings.topic,
-        num_partitions: i32::from(settings.partitions),
-        replication: TopicReplication::Fixed(i32::from(settings.replication_factor)),
-        config: vec![("retention.ms", &retention), ("cleanup.policy", "delete")],
-    };
+    let events = [("retention.ms", retention.as_str()), ("cleanup.policy", "delete")];
+    let made = create(settings, &settings.topic, i32::from(settings.partitions), &events).await?;
+    if settings.delivery == config::Delivery::Transactional {
+        // Only the last record of a partition counts: what is before it goes soon.
+        let progress = [("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("segment.ms", "600000")];
+        create(settings, &settings.progress_topic, i32::from(LANE_GROUPS), &progress).await?;
+    }
+    Ok(made)
+}
+
+async fn create(
+    settings: &config::Kafka,
+    name: &str,
+    partitions: i32,
+    config: &[(&str, &str)],
+) -> Result<bool, TopicError> {
+    let admin: AdminClient<DefaultClientContext> = client(settings).create()?;
+    let replication = TopicReplication::Fixed(i32::from(settings.replication_factor));
+    let topic = NewTopic { name, num_partitions: partitions, replication, config: config.to_vec() };
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
     for created in admin.create_topics([&topic], &options).await? {
         match created {

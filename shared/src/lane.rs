@@ -7,11 +7,18 @@ use crate::entity::Key;
 /// How many lanes there are. Pinned in the database's `settings`: it decides where rows already written are found.
 pub const LANES: u16 = 64;
 
+/// Neighbouring lanes that a transactional relay publishes together: so many, in so many groups.
+pub const LANES_IN_A_GROUP: u16 = 8;
+pub const LANE_GROUPS: u16 = LANES / LANES_IN_A_GROUP;
+
 /// Java's `murmur2` of the key, made positive, modulo [`LANES`].
 ///
 /// As the number of partitions divides [`LANES`], [`partition`](Self::partition) is what the default partitioner
 /// of the Java clients picks for the same key (`Utils.murmur2` in Apache Kafka).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 #[sqlx(transparent)]
 pub struct Lane(u16);
 

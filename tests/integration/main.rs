@@ -36,6 +36,7 @@ mod stock;
 mod stock_deadlocks;
 mod stock_races;
 mod tour;
+mod transactional;
 mod unique_email;
 mod way_of_a_change;
 mod workers;

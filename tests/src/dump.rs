@@ -12,6 +12,7 @@ use mongodb::bson::{Document, doc};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
 };
 use redis::AsyncCommands;
 use serde_json::Value;
@@ -89,22 +90,25 @@ pub async fn topic(settings: &Kafka) -> anyhow::Result<Vec<Record>> {
 }
 
 fn read_topic(settings: &Kafka) -> anyhow::Result<Vec<Record>> {
-    let consumer: BaseConsumer = kafka::consumer(settings, "dump").create()?;
-    let ends = kafka::end_offsets(&consumer, &settings.topic)?;
+    let consumer: BaseConsumer = kafka::consumer(settings, "dump").set("enable.partition.eof", "true").create()?;
     let mut positions = TopicPartitionList::new();
-    for partition in ends.keys() {
-        positions.add_partition_offset(&settings.topic, *partition, Offset::Offset(0))?;
+    let mut remaining = BTreeSet::new();
+    for partition in kafka::end_offsets(&consumer, &settings.topic)?.into_keys() {
+        positions.add_partition_offset(&settings.topic, partition, Offset::Beginning)?;
+        remaining.insert(partition);
     }
     consumer.assign(&positions)?;
-    let mut remaining: BTreeMap<i32, i64> = ends.into_iter().filter(|(_, end)| *end > 0).collect();
     let mut records = Vec::new();
     while !remaining.is_empty() {
-        let Some(message) = consumer.poll(Duration::from_secs(20)) else { bail!("the topic could not be read") };
-        let message = message?;
-        if remaining.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
-            remaining.remove(&message.partition());
+        match consumer.poll(Duration::from_secs(20)) {
+            Some(Ok(message)) => records.push(record(&message)?),
+            // Not by an offset: a partition may end in what is no record, the marker of a transaction.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                remaining.remove(&partition);
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None => bail!("the topic could not be read"),
         }
-        records.push(record(&message)?);
     }
     Ok(records)
 }
@@ -208,19 +212,6 @@ impl Visitor for TableOf {
 
 /// Whether a consumer group has committed everything that is on the topic.
 pub async fn has_caught_up(settings: &Kafka, group: &str) -> anyhow::Result<bool> {
-    let (settings, group) = (settings.clone(), format!("{}-{group}", settings.group_prefix));
-    tokio::task::spawn_blocking(move || {
-        let consumer: BaseConsumer = kafka::consumer(&settings, &group).create()?;
-        let ends = kafka::end_offsets(&consumer, &settings.topic)?;
-        let mut asked = TopicPartitionList::new();
-        for partition in ends.keys() {
-            asked.add_partition(&settings.topic, *partition);
-        }
-        let committed = consumer.committed_offsets(asked, kafka::TIMEOUT)?.to_topic_map();
-        Ok(ends.iter().all(|(partition, end)| {
-            let at = committed.get(&(settings.topic.clone(), *partition)).and_then(|at| at.to_raw());
-            *end == 0 || at.is_some_and(|at| at >= *end)
-        }))
-    })
-    .await?
+    let (settings, group) = (settings.clone(), group.to_owned());
+    Ok(tokio::task::spawn_blocking(move || kafka::oldest_unread_ms(&settings, &group)).await??.is_none())
 }

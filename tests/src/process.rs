@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
-use shared::config::Config;
+use shared::config::{Config, Delivery};
 use tokio::process::{Child, Command};
 
 use crate::wait;
@@ -79,6 +79,8 @@ pub fn command(binary: &str, config: &Config) -> anyhow::Result<Command> {
         .env("SLUICE__KAFKA__BROKERS", &config.kafka.brokers)
         .env("SLUICE__KAFKA__TOPIC", &config.kafka.topic)
         .env("SLUICE__KAFKA__GROUP_PREFIX", &config.kafka.group_prefix)
+        .env("SLUICE__KAFKA__PROGRESS_TOPIC", &config.kafka.progress_topic)
+        .env("SLUICE__KAFKA__DELIVERY", delivery(config.kafka.delivery))
         .env("SLUICE__MONGODB__URI", config.mongodb.uri.expose_secret())
         .env("SLUICE__MONGODB__DATABASE", &config.mongodb.database)
         .env("SLUICE__OUTBOX__LEASE_MS", config.outbox.lease_ms.to_string())
@@ -87,6 +89,13 @@ pub fn command(binary: &str, config: &Config) -> anyhow::Result<Command> {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     Ok(command)
+}
+
+fn delivery(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::AtLeastOnce => "at_least_once",
+        Delivery::Transactional => "transactional",
+    }
 }
 
 /// `target/<profile>`, where this process's own binary lies, or that of a test in `deps`.

@@ -70,6 +70,7 @@ impl Stack {
         config.database.max_connections = 10;
         config.kafka.topic.clone_from(&name);
         config.kafka.group_prefix.clone_from(&name);
+        config.kafka.progress_topic = format!("{name}_progress");
         config.kafka.partitions = 4;
         config.redis.prefix.clone_from(&name);
         config.mongodb.database = name;
@@ -153,7 +154,7 @@ impl Stack {
         self.mongodb().await?.drop().await?;
         let admin: rdkafka::admin::AdminClient<_> = kafka::client(&self.config.kafka).create()?;
         let options = rdkafka::admin::AdminOptions::new().request_timeout(Some(Duration::from_secs(10)));
-        admin.delete_topics(&[&self.config.kafka.topic], &options).await?;
+        admin.delete_topics(&[&self.config.kafka.topic, &self.config.kafka.progress_topic], &options).await?;
         Ok(())
     }
 }

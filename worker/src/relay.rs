@@ -22,12 +22,20 @@ mod producer;
 mod reader;
 mod share;
 mod singly;
+mod transactional;
 mod trouble;
 mod versions;
 
 use std::time::Duration;
 
-use shared::{cache::Cache, config::Config, lifecycle::Lifecycle, outbox::Lease, redis::Redis};
+use shared::{
+    cache::Cache,
+    config::{Config, Delivery},
+    lane::LANES_IN_A_GROUP,
+    lifecycle::Lifecycle,
+    outbox::Lease,
+    redis::Redis,
+};
 
 use authority::Authority;
 use deleter::Deleter;
@@ -39,17 +47,19 @@ use link::Link;
 use ownership::Keeper;
 use reader::Reader;
 use singly::Singly;
+use transactional::Transactional;
 use trouble::Trouble;
 
 /// Runs until the process stops and the lanes are given back; whatever fails is tried again.
 pub(crate) async fn run(config: Config, redis: Redis, cache: Cache, lifecycle: Lifecycle, worker: String) {
     let lease = Lease { worker: worker.clone(), duration: Duration::from_millis(config.outbox.lease_ms) };
+    let transactional = config.kafka.delivery == Delivery::Transactional;
     let (authority, trouble, limit) = (Authority::default(), Trouble::default(), lease.duration);
     let doorbell = Doorbell::start(redis, &config.redis.prefix, &lifecycle);
     let keeper = Keeper {
         lease,
         settings: config.database.clone(),
-        granularity: 1,
+        granularity: if transactional { LANES_IN_A_GROUP.into() } else { 1 },
         authority: authority.clone(),
         doorbell: doorbell.clone(),
         trouble: trouble.clone(),
@@ -57,6 +67,11 @@ pub(crate) async fn run(config: Config, redis: Redis, cache: Cache, lifecycle: L
     };
     let (claims, quiet) = keeper.start();
     let invalidator = Invalidator(cache);
+    if transactional {
+        let shared = transactional::Shared { config, worker, authority, doorbell, trouble, invalidator, lifecycle };
+        Transactional { shared, claims, quiet }.run().await;
+        return;
+    }
     let singly = Singly {
         config: config.clone(),
         authority: authority.clone(),

@@ -2,16 +2,11 @@
 //! it still waits in the outbox or is on the topic.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use chrono::Utc;
-use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-};
 use shared::{
     config,
     kafka::{self, TopicError},
@@ -26,9 +21,6 @@ use tokio::sync::Mutex;
 const FRESH: Duration = Duration::from_millis(500);
 /// All questions to MySQL and Kafka together.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Until a record that is there has come.
-const RECORD_LIMIT: Duration = Duration::from_secs(1);
-
 /// Cheap to clone; all clones share one answer.
 #[derive(Clone)]
 pub(super) struct Lag {
@@ -78,46 +70,8 @@ impl Lag {
     }
 }
 
-/// The age of the oldest record behind the group's offsets; 0 where there is none.
+/// The age of the oldest record behind the projector's offsets; 0 where there is none.
 fn unprojected_ms(settings: &config::Kafka) -> Result<u64, TopicError> {
-    // It asks for the group's offsets and does not join it.
-    let consumer: BaseConsumer = kafka::consumer(settings, &format!("{}-projector", settings.group_prefix)).create()?;
-    let ends = kafka::end_offsets(&consumer, &settings.topic)?;
-    let mut asked = TopicPartitionList::new();
-    for partition in ends.keys() {
-        asked.add_partition(&settings.topic, *partition);
-    }
-    let committed = consumer.committed_offsets(asked, kafka::TIMEOUT)?;
-    let mut behind: HashMap<i32, i64> = HashMap::new();
-    for element in committed.elements() {
-        let next = element.offset().to_raw().filter(|next| *next >= 0).unwrap_or_default();
-        if ends.get(&element.partition()).is_some_and(|end| next < *end) {
-            behind.insert(element.partition(), next);
-        }
-    }
-    let oldest = oldest_record_ms(&consumer, &settings.topic, &behind)?;
+    let oldest = kafka::oldest_unread_ms(settings, "projector")?;
     Ok(oldest.map_or(0, |oldest| u64::try_from(Utc::now().timestamp_millis() - oldest).unwrap_or_default()))
-}
-
-fn oldest_record_ms(
-    consumer: &BaseConsumer,
-    topic: &str,
-    behind: &HashMap<i32, i64>,
-) -> Result<Option<i64>, TopicError> {
-    if behind.is_empty() {
-        return Ok(None);
-    }
-    let mut positions = TopicPartitionList::new();
-    for (partition, offset) in behind {
-        positions.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
-    }
-    consumer.assign(&positions)?;
-    let mut firsts: HashMap<i32, i64> = HashMap::new();
-    while firsts.len() < behind.len() {
-        // A partition may end in what is no record.
-        let Some(record) = consumer.poll(RECORD_LIMIT) else { break };
-        let record = record?;
-        firsts.entry(record.partition()).or_insert(record.timestamp().to_millis().unwrap_or_default());
-    }
-    Ok(firsts.into_values().min())
 }

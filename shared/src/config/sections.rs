@@ -63,6 +63,17 @@ pub struct Kafka {
     pub retention_ms: i64,
     pub create_topic: bool,
     pub group_prefix: String,
+    pub delivery: Delivery,
+    pub progress_topic: String,
+}
+
+/// What the relay promises a consumer of the topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    AtLeastOnce,
+    /// Once, to whoever reads committed records only.
+    Transactional,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -215,6 +226,7 @@ impl Config {
         within("redis.connect_timeout_ms", self.redis.connect_timeout_ms, 1, 10_000)?;
         named("kafka.topic", &self.kafka.topic, "._-")?;
         named("kafka.group_prefix", &self.kafka.group_prefix, "._-")?;
+        named("kafka.progress_topic", &self.kafka.progress_topic, "._-")?;
         if self.kafka.partitions == 0 || !LANES.is_multiple_of(self.kafka.partitions) {
             return refuse("kafka.partitions", format!("{} does not divide the {LANES} lanes", self.kafka.partitions));
         }

@@ -27,6 +27,8 @@ const STEP: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Cursor {
     trail: u64,
+    /// Behind a page that had more behind it, where that was no sweep.
+    next_page: Option<u64>,
     /// The highest id that was read.
     high: u64,
     /// When which id was the highest: the oldest first, none older than [`TRAIL`] and a [`STEP`].
@@ -38,7 +40,9 @@ pub(super) struct Cursor {
     sweep: Option<Sweep>,
     /// When the last complete sweep began, by the database's clock.
     proven: Option<NaiveDateTime>,
-    /// When the next sweep may begin, and when it must.
+    /// Whether that one was cheap.
+    cheap: bool,
+    /// When the next sweep may begin if it is wanted, and when it must.
     may_sweep: Instant,
     must_sweep: Instant,
 }
@@ -68,12 +72,14 @@ impl Cursor {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             trail: 0,
+            next_page: None,
             high: 0,
             marks: VecDeque::new(),
             again: None,
             after: 0,
             sweep: None,
             proven: None,
+            cheap: false,
             may_sweep: now,
             must_sweep: now,
         }
@@ -82,6 +88,7 @@ impl Cursor {
     /// The next read begins at the first row.
     pub(super) fn sweep_now(&mut self, now: Instant) {
         self.sweep = None;
+        self.next_page = None;
         self.may_sweep = now;
         self.must_sweep = now;
     }
@@ -94,14 +101,16 @@ impl Cursor {
     /// The id beyond which is to be read now, and the instant by which everything committed was seen before: None for
     /// that of the read itself.
     pub(super) fn begin_read(&mut self, now: Instant) -> (u64, Option<NaiveDateTime>) {
-        if self.sweep.is_none() && now >= self.may_sweep {
+        if self.sweep.is_none() && (self.cheap || now >= self.must_sweep) {
             self.sweep = Some(Sweep::default());
+            self.next_page = None;
         }
         if let Some(sweep) = &self.sweep {
             self.after = sweep.at;
             return (self.after, sweep.began);
         }
-        self.after = self.again.map_or(self.trail, |again| self.trail.min(again.saturating_sub(1)));
+        let first = self.again.map_or(self.trail, |again| self.trail.min(again.saturating_sub(1)));
+        self.after = self.next_page.unwrap_or(first);
         (self.after, self.proven)
     }
 
@@ -115,18 +124,20 @@ impl Cursor {
                 _ => self.end_sweep(&sweep, now),
             }
         }
+        self.next_page = seen.last.filter(|_| !seen.ended);
         self.advance(seen.settled, now);
         let elsewhere = self.again.filter(|again| *again <= self.after);
         self.again = elsewhere.into_iter().chain(seen.again).min();
         if seen.again.is_some() {
-            self.must_sweep = self.may_sweep;
+            self.must_sweep = self.must_sweep.min(self.may_sweep);
         }
     }
 
     fn end_sweep(&mut self, sweep: &Sweep, now: Instant) {
-        self.proven = sweep.began.or(self.proven);
         let rest = (sweep.took * REST).min(SWEEP_INTERVAL).max(sweep.took * LEAST_REST);
-        self.may_sweep = if sweep.took <= CHEAP { now } else { now + rest };
+        self.proven = sweep.began.or(self.proven);
+        self.cheap = sweep.took <= CHEAP;
+        self.may_sweep = if self.cheap { now } else { now + rest };
         self.must_sweep = now + SWEEP_INTERVAL.max(rest);
     }
 
@@ -148,9 +159,10 @@ mod tests {
     const NOTHING: Seen =
         Seen { last: None, settled: 0, ended: true, read_at: None, took: Duration::ZERO, again: None };
 
+    /// The last one.
     fn page(last: u64, settled: u64, took: Duration) -> Seen {
         let read_at = chrono::DateTime::from_timestamp(1, 0).map(|at| at.naive_utc());
-        Seen { last: Some(last), settled, ended: false, read_at, took, again: None }
+        Seen { last: Some(last), settled, ended: true, read_at, took, again: None }
     }
 
     #[test]
@@ -201,9 +213,20 @@ mod tests {
         assert_eq!(cursor.begin_read(due - STEP).0, 1_000);
         cursor.end_read(NOTHING, due - STEP);
         assert_eq!(cursor.begin_read(due).0, 0);
-        cursor.end_read(page(400, 400, long), due);
+        cursor.end_read(Seen { ended: false, ..page(400, 400, long) }, due);
         assert_eq!(cursor.begin_read(due).0, 400);
         cursor.end_read(page(1_001, 1_001, long), due);
         assert_eq!(cursor.begin_read(due + STEP).0, 1_001);
+    }
+
+    #[test]
+    fn a_full_page_is_followed_by_the_next_one() {
+        let start = Instant::now();
+        let mut cursor = Cursor::new(start);
+        cursor.begin_read(start);
+        cursor.end_read(Seen { ended: false, ..page(400, 0, CHEAP * 10) }, start);
+        assert_eq!(cursor.begin_read(start).0, 400);
+        cursor.end_read(page(500, 0, CHEAP * 10), start);
+        assert_eq!(cursor.begin_read(start).0, 0, "all of these are less than a second old");
     }
 }

@@ -33,6 +33,8 @@ use super::{
 
 /// A full batch on its way and another being enqueued.
 const BATCHES_ON_THEIR_WAY: usize = 2;
+/// How far publishing may be ahead of deleting.
+const BATCHES_KNOWN: usize = 8;
 /// At a stop: how long what is in flight may take to be acknowledged. What is not will be published again.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Acknowledgements that do not come for so long are trouble.
@@ -66,7 +68,7 @@ pub(super) struct State {
     idle: Idle,
     /// Read and not yet enqueued, the next one last: the producer's queue is full.
     waiting: Vec<Pending>,
-    /// How many rows a read asks for beyond those that are filtered.
+    /// How many rows a read asks for.
     page_rows: u32,
     read_began: Instant,
     next_read: Instant,
@@ -288,8 +290,7 @@ impl Drain {
             self.reader.ask(Question::Held { lanes });
         }
         let Some(open) = self.readable().filter(|_| now >= self.read_at(now)) else { return };
-        let rows = self.state.page_rows + u32::try_from(self.state.flight.len()).unwrap_or(u32::MAX);
-        let limit = PageLimit { rows, bytes: self.config.outbox.batch_bytes };
+        let limit = PageLimit { rows: self.state.page_rows, bytes: self.config.outbox.batch_bytes };
         self.state.read_began = now;
         self.state.flight.begin_read();
         let (after, proven) = self.state.cursor.begin_read(now);
@@ -301,7 +302,7 @@ impl Drain {
         let batch = self.config.outbox.batch_rows as usize;
         let room = self.state.waiting.is_empty()
             && self.state.flight.enqueued() <= batch * (BATCHES_ON_THEIR_WAY - 1)
-            && self.state.flight.len() <= batch * BATCHES_ON_THEIR_WAY * 2;
+            && self.state.flight.len() <= batch * BATCHES_KNOWN;
         let lanes = self.state.open.without(self.held.waiting_lanes());
         (room && !self.reader.is_busy() && self.link.producer().is_some() && !lanes.is_empty()).then_some(lanes)
     }

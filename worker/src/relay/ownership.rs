@@ -1,7 +1,11 @@
 //! Keeps this worker's lanes: renews their leases, takes those that fall to it, gives up those that do not, in a task
 //! and on a connection of its own.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use shared::{
     config, database,
@@ -164,8 +168,7 @@ impl Keeping {
         self.keeper.authority.extend(sent_ms, lease.duration);
         let wanted = self.wanted(&outlook, stopping);
         self.give_back(&mut connection, wanted).await?;
-        let free: Lanes = outlook.lanes.iter().filter(|it| it.is_free()).map(|it| it.lane).collect();
-        let taken = wanted.intersection(free).without(self.owned.keys().copied().collect());
+        let taken = self.takeable(&outlook, wanted);
         if !taken.is_empty() {
             lease.acquire(&mut connection, taken).await?;
             for state in lease.look(&mut connection).await?.lanes {
@@ -206,6 +209,15 @@ impl Keeping {
         }
         let paused = outlook.lanes.iter().filter(|it| it.paused).map(|it| it.lane).collect();
         share::of_worker(&self.keeper.lease.worker, &outlook.live, self.keeper.granularity).without(paused)
+    }
+
+    /// What is wanted and free; of groups of lanes only those that nobody else has a part of.
+    fn takeable(&self, outlook: &Outlook, wanted: Lanes) -> Lanes {
+        let group = |lane: Lane| lane.index() / self.keeper.granularity;
+        let others = outlook.lanes.iter().filter(|it| !it.is_free() && !self.owned.contains_key(&it.lane));
+        let others: BTreeSet<usize> = others.map(|it| group(it.lane)).collect();
+        let mine = self.owned.keys().copied().collect();
+        wanted.without(mine).iter().filter(|lane| !others.contains(&group(*lane))).collect()
     }
 
     /// Gives back what is not wanted, is not claimed and is quiet.

@@ -25,9 +25,9 @@ use tokio::sync::Notify;
 use super::flight::Token;
 
 /// Larger than any row: what the broker takes is for the broker to say, after compression.
-const MESSAGE_MAX_BYTES: &str = "33554432";
+pub(super) const MESSAGE_MAX_BYTES: &str = "33554432";
 /// What a batch is built up to, unless the topic takes less.
-const BATCH_BYTES: usize = 1_000_000;
+pub(super) const BATCH_BYTES: usize = 1_000_000;
 
 /// How long closing may take; the client's threads end by themselves afterwards.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -50,6 +50,15 @@ pub(super) enum EnqueueError {
     Poison(Poison),
     #[error("the producer does not take records")]
     Producer(#[source] KafkaError),
+}
+
+impl EnqueueError {
+    pub(super) fn of(error: KafkaError) -> Self {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::QueueFull) => Self::Full,
+            _ => Poison::of(&error).map_or(Self::Producer(error), Self::Poison),
+        }
+    }
 }
 
 /// Why a record can never be published as it is. A closed list.
@@ -109,7 +118,7 @@ impl Reports {
 }
 
 #[derive(Clone)]
-pub(super) struct Context(Arc<Reports>);
+pub(super) struct Context(pub(super) Arc<Reports>);
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -171,10 +180,7 @@ impl Producer {
             .payload(&row.payload)
             .headers(headers)
             .partition(row.lane.partition(self.partitions));
-        self.client.send(record).map_err(|(error, _)| match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::QueueFull) => EnqueueError::Full,
-            _ => Poison::of(&error).map_or(EnqueueError::Producer(error), EnqueueError::Poison),
-        })
+        self.client.send(record).map_err(|(error, _)| EnqueueError::of(error))
     }
 
     /// Forgets what is still queued and drops the producer: what it had not sent it will not send any more.
@@ -192,7 +198,7 @@ impl Producer {
     }
 }
 
-fn headers(row: &Pending) -> Result<OwnedHeaders, Poison> {
+pub(super) fn headers(row: &Pending) -> Result<OwnedHeaders, Poison> {
     let trace: TraceContext = serde_json::from_slice(&row.headers).map_err(|_| Poison::Headers)?;
     let mut headers = OwnedHeaders::new().insert(Header { key: "content-type", value: Some(event::CONTENT_TYPE) });
     for (name, value) in [("traceparent", &trace.traceparent), ("tracestate", &trace.tracestate)] {

@@ -18,19 +18,20 @@ use uuid::Uuid;
 const BATCH: usize = 500;
 
 /// Which entities change, and how often each has.
-pub(crate) struct Load {
+pub struct Load {
     first: usize,
     versions: Vec<u64>,
 }
 
 impl Load {
     /// The entities of a range of numbers, none of which has an event yet.
-    pub(crate) fn new(entities: std::ops::Range<usize>) -> Self {
+    #[must_use]
+    pub fn new(entities: std::ops::Range<usize>) -> Self {
         Self { first: entities.start, versions: vec![0; entities.len()] }
     }
 
     /// The next change of some entity.
-    pub(crate) fn next(&mut self) -> anyhow::Result<Event> {
+    pub fn next_event(&mut self) -> anyhow::Result<Event> {
         let at = rand::rng().random_range(0..self.versions.len());
         let version = self.versions.get_mut(at).context("no entity")?;
         *version += 1;
@@ -38,10 +39,10 @@ impl Load {
     }
 
     /// Commits so many events, in as few transactions as is usual for a bulk load.
-    pub(crate) async fn fill(&mut self, connection: &mut MySqlConnection, count: usize) -> anyhow::Result<()> {
+    pub async fn fill(&mut self, connection: &mut MySqlConnection, count: usize) -> anyhow::Result<()> {
         let mut left = count;
         while left > 0 {
-            let events = (0..left.min(BATCH)).map(|_| self.next()).collect::<anyhow::Result<Vec<_>>>()?;
+            let events = (0..left.min(BATCH)).map(|_| self.next_event()).collect::<anyhow::Result<Vec<_>>>()?;
             left -= events.len();
             let mut transaction = connection.begin().await?;
             outbox::append(&mut transaction, &events, &TraceContext::default()).await?;
@@ -51,7 +52,8 @@ impl Load {
     }
 
     /// How many events each entity has by now, by its id.
-    pub(crate) fn versions(&self) -> BTreeMap<String, u64> {
+    #[must_use]
+    pub fn versions(&self) -> BTreeMap<String, u64> {
         (self.first..).map(id).zip(self.versions.iter().copied()).filter(|(_, version)| *version > 0).collect()
     }
 }
