@@ -60,4 +60,7 @@ bench-relay: ## what the relay does on this machine, and what the machine can do
 bench-relay-flat: ## whether an event costs the same whatever the backlog, and with an old read view
 	@scripts/bench-relay flat
 
-.PHONY: help up down reset status logs build test test-unit test-integration test-contract lint fmt shell openapi bench-latency bench-relay bench-relay-flat
+faults-relay: ## three workers, 500 changes/s, ten seeds of everything that can happen to a worker
+	@scripts/test-integration --example faults_relay
+
+.PHONY: help up down reset status logs build test test-unit test-integration test-contract lint fmt shell openapi bench-latency bench-relay bench-relay-flat faults-relay

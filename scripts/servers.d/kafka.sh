@@ -69,20 +69,26 @@ kafka_format() {
 
 # kafka_properties NODE DATA. After kill -9 a node waits until its former session has expired: the default
 # of 9 s would make each crash test that much longer.
+# SLUICE_KAFKA_PROXIED=PORT:ADVERTISED lets the first node listen on PORT as well, for who is to reach it through a
+# proxy: its clients are told to find the node at ADVERTISED.
 kafka_properties() {
-  local nodes node voters='' replicas=1 in_sync=1
+  local nodes node voters='' replicas=1 in_sync=1 listener='' advertised=''
   nodes=$(kafka_nodes)
   for ((node = 1; node <= nodes; node++)); do
     voters+=${voters:+,}$node@127.0.0.1:${PORT[kafka-$node-controller]}
   done
   ((nodes == 1)) || { replicas=3 && in_sync=2; }
+  if [[ -n ${SLUICE_KAFKA_PROXIED:-} && $1 == 1 ]]; then
+    listener=,PROXIED://127.0.0.1:${SLUICE_KAFKA_PROXIED%:*}
+    advertised=,PROXIED://127.0.0.1:${SLUICE_KAFKA_PROXIED#*:}
+  fi
   cat <<END
 process.roles=broker,controller
 node.id=$1
 controller.quorum.voters=$voters
-listeners=PLAINTEXT://127.0.0.1:${PORT[kafka-$1]},CONTROLLER://127.0.0.1:${PORT[kafka-$1-controller]}
-advertised.listeners=PLAINTEXT://127.0.0.1:${PORT[kafka-$1]}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:${PORT[kafka-$1]},CONTROLLER://127.0.0.1:${PORT[kafka-$1-controller]}$listener
+advertised.listeners=PLAINTEXT://127.0.0.1:${PORT[kafka-$1]}$advertised
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs=$2

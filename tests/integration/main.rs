@@ -14,6 +14,7 @@ mod documents;
 mod duplicates;
 mod explain;
 mod faults;
+mod faults_relay;
 mod input;
 mod late_commits;
 mod life;

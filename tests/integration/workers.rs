@@ -2,7 +2,7 @@
 
 use harness::{
     checker::{self, Recorder},
-    process::{Process, command, free_port},
+    process::Process,
     stack::Stack,
     wait,
     writers::{self, Plan},
@@ -43,18 +43,14 @@ async fn a_rolling_restart_publishes_nothing_twice() -> anyhow::Result<()> {
 async fn a_frozen_worker_is_fenced() -> anyhow::Result<()> {
     let stack = Stack::new().await?;
     let (api, client) = stack.start_api().await?;
-    let port = free_port()?;
-    let mut frozen =
-        command("sluice-worker", &stack.config)?.arg("run").env("SLUICE__WORKER__PORT", port.to_string()).spawn()?;
-    let pid = frozen.id().unwrap_or_default().to_string();
-    let signal = async |name: &str| tokio::process::Command::new("kill").args(["-s", name, &pid]).status().await;
+    let frozen = Process::worker(&stack.config).await?;
     let recorder = Recorder::default();
     let freezing = async {
         wait::until("it drains", async || {
             Ok((recorder.done() >= 200 && stack.outbox_depth().await? < 50).then_some(()))
         })
         .await?;
-        signal("STOP").await?;
+        frozen.freeze().await?;
         let successor = Process::worker(&stack.config).await?;
         let taken_over = async || {
             let mut connection = stack.mysql().await?;
@@ -63,7 +59,7 @@ async fn a_frozen_worker_is_fenced() -> anyhow::Result<()> {
             Ok((epoch >= 2).then_some(()))
         };
         wait::until("the successor has the lease", taken_over).await?;
-        signal("CONT").await?;
+        frozen.thaw().await?;
         anyhow::Ok(successor)
     };
     let plan = Plan { changes: 4_000, ..PLAN };

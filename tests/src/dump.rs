@@ -1,32 +1,21 @@
 //! What is in the stores, all of it.
 
 mod outbox;
+mod topic;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use mongodb::bson::{Document, doc};
-use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
-};
 use redis::AsyncCommands;
 use serde_json::Value;
-use shared::{
-    config::Kafka,
-    entity::{Entity, Kind, Visitor},
-    event::{Event, TraceContext},
-    kafka,
-};
+use shared::entity::{Entity, Kind, Visitor};
 use sqlx::mysql::MySqlRow;
 use strum::VariantArray;
 use uuid::Uuid;
 
 pub use outbox::{Parked, Waiting};
+pub use topic::{Offsets, Record, ends, has_caught_up, topic, topic_since};
 
 use crate::stack::Stack;
 
@@ -69,64 +58,6 @@ impl Dumps {
             cached: cached(stack).await?,
         })
     }
-}
-
-/// A record of the topic.
-#[derive(Clone, Debug)]
-pub struct Record {
-    pub key: String,
-    pub value: String,
-    pub event: Event,
-    pub trace: TraceContext,
-    pub content_type: String,
-    pub partition: i32,
-    pub published_ms: i64,
-}
-
-/// Everything on the topic, each partition in its order.
-pub async fn topic(settings: &Kafka) -> anyhow::Result<Vec<Record>> {
-    let settings = settings.clone();
-    tokio::task::spawn_blocking(move || read_topic(&settings)).await?
-}
-
-fn read_topic(settings: &Kafka) -> anyhow::Result<Vec<Record>> {
-    let consumer: BaseConsumer = kafka::consumer(settings, "dump").set("enable.partition.eof", "true").create()?;
-    let mut positions = TopicPartitionList::new();
-    let mut remaining = BTreeSet::new();
-    for partition in kafka::end_offsets(&consumer, &settings.topic)?.into_keys() {
-        positions.add_partition_offset(&settings.topic, partition, Offset::Beginning)?;
-        remaining.insert(partition);
-    }
-    consumer.assign(&positions)?;
-    let mut records = Vec::new();
-    while !remaining.is_empty() {
-        match consumer.poll(Duration::from_secs(20)) {
-            Some(Ok(message)) => records.push(record(&message)?),
-            // Not by an offset: a partition may end in what is no record, the marker of a transaction.
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                remaining.remove(&partition);
-            }
-            Some(Err(error)) => return Err(error.into()),
-            None => bail!("the topic could not be read"),
-        }
-    }
-    Ok(records)
-}
-
-fn record(message: &impl Message) -> anyhow::Result<Record> {
-    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec());
-    let value = text(message.payload())?;
-    let headers = message.headers().context("a record without headers")?;
-    let content_type = rdkafka::message::Headers::iter(headers).find(|header| header.key == "content-type");
-    Ok(Record {
-        key: text(message.key())?,
-        event: serde_json::from_str(&value)?,
-        value,
-        trace: kafka::trace_of(message),
-        content_type: text(content_type.and_then(|header| header.value))?,
-        partition: message.partition(),
-        published_ms: message.timestamp().to_millis().unwrap_or_default(),
-    })
 }
 
 /// The documents of a collection by `_id`, tombstones included.
@@ -208,10 +139,4 @@ impl Visitor for TableOf {
         };
         Table { select: E::SELECT, read }
     }
-}
-
-/// Whether a consumer group has committed everything that is on the topic.
-pub async fn has_caught_up(settings: &Kafka, group: &str) -> anyhow::Result<bool> {
-    let (settings, group) = (settings.clone(), group.to_owned());
-    Ok(tokio::task::spawn_blocking(move || kafka::oldest_unread_ms(&settings, &group)).await??.is_none())
 }

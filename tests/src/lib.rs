@@ -6,6 +6,7 @@
 pub mod checker;
 pub mod client;
 pub mod dump;
+pub mod fleet;
 pub mod ledger;
 pub mod load;
 pub mod process;
@@ -15,6 +16,7 @@ pub mod seed;
 pub mod servers;
 pub mod socket;
 pub mod stack;
+pub mod steady;
 pub mod transactional;
 pub mod wait;
 pub mod writers;

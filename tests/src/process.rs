@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 use shared::config::{Config, Delivery};
 use tokio::process::{Child, Command};
+use worker::app::Role;
 
 use crate::wait;
 
@@ -30,9 +31,15 @@ impl Process {
 
     /// Starts `sluice-worker run`, ready.
     pub async fn worker(config: &Config) -> anyhow::Result<Self> {
+        Self::worker_of(config, &Role::ALL).await
+    }
+
+    /// As [`worker`](Self::worker), of these roles.
+    pub async fn worker_of(config: &Config, roles: &[Role]) -> anyhow::Result<Self> {
         let port = free_port()?;
+        let roles: Vec<String> = roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
         let mut command = command("sluice-worker", config)?;
-        command.arg("run").env("SLUICE__WORKER__PORT", port.to_string());
+        command.args(["run", "--roles", &roles.join(",")]).env("SLUICE__WORKER__PORT", port.to_string());
         Self::start(command, port).await
     }
 
@@ -54,11 +61,45 @@ impl Process {
 
     /// Sends SIGTERM and waits for the exit status.
     pub async fn terminate(mut self) -> anyhow::Result<std::process::ExitStatus> {
-        let pid = self.child.id().context("the process has ended already")?;
-        let killed = Command::new("kill").args(["-s", "TERM", &pid.to_string()]).status().await?;
-        ensure!(killed.success(), "no signal could be sent");
+        self.signal("TERM").await?;
         Ok(tokio::time::timeout(wait::DEADLINE, self.child.wait()).await??)
     }
+
+    /// Stops it where it is, until [`thaw`](Self::thaw).
+    pub async fn freeze(&self) -> anyhow::Result<()> {
+        self.signal("STOP").await
+    }
+
+    pub async fn thaw(&self) -> anyhow::Result<()> {
+        self.signal("CONT").await
+    }
+
+    async fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let killed = Command::new("kill").args(["-s", name, &self.pid()?.to_string()]).status().await?;
+        ensure!(killed.success(), "no signal could be sent");
+        Ok(())
+    }
+
+    fn pid(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the process has ended already")
+    }
+
+    /// What it holds in memory, and the most that it ever held.
+    pub fn memory(&self) -> anyhow::Result<Memory> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
+            anyhow::Ok(line.trim_end_matches(" kB").trim().parse()?)
+        };
+        Ok(Memory { resident_kib: kib("VmRSS:")?, peak_kib: kib("VmHWM:")? })
+    }
+}
+
+/// As Linux counts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    pub resident_kib: u64,
+    pub peak_kib: u64,
 }
 
 /// A binary of this workspace with the stack's configuration in its environment.

@@ -1,4 +1,4 @@
-//! A proxy between an API and MySQL that knows one word: COMMIT.
+//! A proxy between a process and a server that can be cut, and that knows one word of MySQL's: COMMIT.
 //!
 //! What happens to the next COMMIT is decided by the test, so that a connection can be lost, or a process killed, at the
 //! one moment whose outcome nobody can tell.
@@ -10,7 +10,7 @@ use shared::config::Config;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, watch},
     task::JoinSet,
 };
 
@@ -46,9 +46,16 @@ struct Control {
     /// Whether a COMMIT was met that did not just pass.
     met: Notify,
     released: Notify,
+    /// Nobody gets through.
+    cut: watch::Sender<bool>,
 }
 
 impl Control {
+    async fn is_cut(&self) {
+        // It ends with the proxy, which owns the sender.
+        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
+    }
+
     fn take_next(&self) -> Next {
         std::mem::replace(&mut *self.next.lock().unwrap_or_else(PoisonError::into_inner), Next::Passes)
     }
@@ -57,20 +64,41 @@ impl Control {
 impl Proxy {
     /// Before the MySQL that the configuration names.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::before((config.database.host.clone(), config.database.port), 0).await
+    }
+
+    /// Before a server, listening on the port; 0 for any.
+    pub async fn before(server: (String, u16), port: u16) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let port = listener.local_addr()?.port();
-        let control = Arc::new(Control { next: Mutex::new(Next::Passes), met: Notify::new(), released: Notify::new() });
-        let server = (config.database.host.clone(), config.database.port);
+        let control = Arc::new(Control {
+            next: Mutex::new(Next::Passes),
+            met: Notify::new(),
+            released: Notify::new(),
+            cut: watch::Sender::new(false),
+        });
         let (mut serving, at_commit) = (JoinSet::new(), control.clone());
         serving.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let (server, control) = (server.clone(), at_commit.clone());
                 // Who loses a connection notices it; the proxy has nobody to tell.
-                connections.spawn(async move { relay(client, server, &control).await.unwrap_or_default() });
+                connections.spawn(async move {
+                    tokio::select! {
+                        biased;
+                        () = control.is_cut() => {}
+                        ended = relay(client, server, &control) => ended.unwrap_or_default(),
+                    }
+                });
             }
         });
         Ok(Self { port, control, _serving: serving })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The configuration of who is to reach MySQL through the proxy.
@@ -80,6 +108,16 @@ impl Proxy {
         "127.0.0.1".clone_into(&mut led.database.host);
         led.database.port = self.port;
         led
+    }
+
+    /// Cuts every connection, and each new one at once.
+    pub fn cut(&self) {
+        self.control.cut.send_replace(true);
+    }
+
+    /// Lets connections through again.
+    pub fn mend(&self) {
+        self.control.cut.send_replace(false);
     }
 
     pub fn next_commit(&self, next: Next) {

@@ -11,13 +11,36 @@ use crate::process::root;
 /// An instance of `scripts/servers`; thrown away when it is dropped.
 pub struct Servers {
     instance: String,
+    kafka: KafkaShape,
+}
+
+/// How a test's own Kafka is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KafkaShape {
+    /// Three nodes, each with all records, of which two must have one before it is acknowledged.
+    pub replicated: bool,
+    pub proxied: Option<Proxied>,
+}
+
+/// A second address of the one node, for who is to reach it through a proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct Proxied {
+    /// Where the node listens.
+    pub port: u16,
+    /// Where clients that came by it are told to find the node: the proxy's.
+    pub advertised: u16,
 }
 
 impl Servers {
     /// Starts the named servers and writes their addresses over those of the configuration.
     pub async fn start(servers: &[&'static str], config: &mut Config) -> anyhow::Result<Self> {
+        Self::start_with(KafkaShape::default(), servers, config).await
+    }
+
+    /// As [`start`](Self::start), with a Kafka that is not the usual one.
+    pub async fn start_with(kafka: KafkaShape, servers: &[&'static str], config: &mut Config) -> anyhow::Result<Self> {
         let id = Uuid::now_v7().simple().to_string();
-        let this = Self { instance: format!("t-{}", &id[id.len() - 12..]) };
+        let this = Self { instance: format!("t-{}", &id[id.len() - 12..]), kafka };
         this.up(servers).await?;
         let printed = this.run(&["env"]).await?;
         let environment = printed.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
@@ -47,6 +70,11 @@ impl Servers {
         self.run(&["kill", server]).await.map(|_| ())
     }
 
+    /// As SIGTERM does; its data is kept.
+    pub async fn down(&self, server: &'static str) -> anyhow::Result<()> {
+        self.run(&["down", server]).await.map(|_| ())
+    }
+
     async fn run(&self, arguments: &[&'static str]) -> anyhow::Result<String> {
         let mut command = self.command(arguments);
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
@@ -61,6 +89,12 @@ impl Servers {
             .args(arguments)
             .stdin(Stdio::null())
             .env("SLUICE_SERVERS", "native");
+        if self.kafka.replicated {
+            command.args(["--kafka-nodes", "3"]);
+        }
+        if let Some(Proxied { port, advertised }) = self.kafka.proxied {
+            command.env("SLUICE_KAFKA_PROXIED", format!("{port}:{advertised}"));
+        }
         command
     }
 }

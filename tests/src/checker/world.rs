@@ -216,6 +216,7 @@ fn record(event: &Event, number: usize) -> Record {
         trace: TraceContext::default(),
         content_type: CONTENT_TYPE.to_owned(),
         partition: Lane::of(&event.key()).partition(PARTITIONS),
+        offset: i64::try_from(number).unwrap(),
         published_ms: i64::try_from(number).unwrap(),
     }
 }
