@@ -63,4 +63,7 @@ bench-relay-flat: ## whether an event costs the same whatever the backlog, and w
 faults-relay: ## three workers, 500 changes/s, ten seeds of everything that can happen to a worker
 	@scripts/test-integration --example faults_relay
 
-.PHONY: help up down reset status logs build test test-unit test-integration test-contract lint fmt shell openapi bench-latency bench-relay bench-relay-flat faults-relay
+faults-brokers: ## the leader of three brokers killed, all restarted; one broker away for three minutes
+	@scripts/test-integration --example faults_brokers
+
+.PHONY: help up down reset status logs build test test-unit test-integration test-contract lint fmt shell openapi bench-latency bench-relay bench-relay-flat faults-relay faults-brokers

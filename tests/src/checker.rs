@@ -18,7 +18,7 @@ mod world;
 
 use std::{collections::BTreeMap, fmt};
 
-use anyhow::bail;
+use anyhow::ensure;
 use serde_json::Value;
 use shared::entity::Kind;
 
@@ -104,6 +104,23 @@ pub struct Verdict {
     pub duplicates: usize,
 }
 
+impl Verdict {
+    /// How many violations there are of these rules.
+    #[must_use]
+    pub fn count(&self, rules: &[Rule]) -> usize {
+        self.violations.iter().filter(|violation| rules.contains(&violation.rule)).count()
+    }
+
+    /// # Errors
+    /// That name what does not hold.
+    pub fn check(&self) -> anyhow::Result<()> {
+        const SHOWN: usize = 20;
+        let shown: Vec<String> = self.violations.iter().take(SHOWN).map(ToString::to_string).collect();
+        ensure!(shown.is_empty(), "{} violations, of these the first:\n{}", self.violations.len(), shown.join("\n"));
+        Ok(())
+    }
+}
+
 /// Checks what the stores hold against each other and, where there is one, against everything that clients did.
 #[must_use]
 pub fn check(history: Option<&History>, dumps: &Dumps) -> Verdict {
@@ -170,11 +187,8 @@ pub async fn consistent_with(recorder: &Recorder, stack: &Stack) -> anyhow::Resu
 /// # Errors
 /// That name what does not hold.
 pub fn judge(history: Option<&History>, dumps: Dumps) -> anyhow::Result<Story> {
-    const SHOWN: usize = 20;
-    let Verdict { violations, first_deliveries, duplicates } = check(history, &dumps);
-    if !violations.is_empty() {
-        let shown: Vec<String> = violations.iter().take(SHOWN).map(ToString::to_string).collect();
-        bail!("{} violations, of these the first:\n{}", violations.len(), shown.join("\n"));
-    }
+    let verdict = check(history, &dumps);
+    verdict.check()?;
+    let Verdict { first_deliveries, duplicates, .. } = verdict;
     Ok(Story { records: dumps.records, by_entity: first_deliveries, rows: dumps.rows, duplicates })
 }

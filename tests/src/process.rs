@@ -139,11 +139,12 @@ fn delivery(delivery: Delivery) -> &'static str {
     }
 }
 
-/// `target/<profile>`, where this process's own binary lies, or that of a test in `deps`.
+/// `target/<profile>`, where this process's own binary lies; a test lies below it in `deps`, an example in `examples`.
 fn binaries() -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe()?;
     let directory = this.parent().context("this binary lies nowhere")?;
-    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+    let is_below = directory.ends_with("deps") || directory.ends_with("examples");
+    let profile = if is_below { directory.parent() } else { Some(directory) };
     Ok(profile.context("this binary lies nowhere")?.to_owned())
 }
 

@@ -128,9 +128,15 @@ impl Stack {
 
     /// Waits until every event has left the outbox and both consumer groups have done with all of them.
     pub async fn settled(&self) -> anyhow::Result<()> {
-        wait::until("the outbox is empty", async || Ok((self.outbox_depth().await? == 0).then_some(()))).await?;
+        self.settled_within(wait::DEADLINE).await
+    }
+
+    /// As [`settled`](Self::settled), where so much waits that each step may take so long.
+    pub async fn settled_within(&self, limit: Duration) -> anyhow::Result<()> {
+        let is_empty = async || Ok((self.outbox_depth().await? == 0).then_some(()));
+        wait::within(limit, "the outbox is empty", is_empty).await?;
         for group in ["invalidator", "projector"] {
-            wait::until(&format!("the {group} has caught up"), async || {
+            wait::within(limit, &format!("the {group} has caught up"), async || {
                 Ok(dump::has_caught_up(&self.config.kafka, group).await?.then_some(()))
             })
             .await?;

@@ -11,15 +11,27 @@ pub const DEADLINE: Duration = Duration::from_mins(1);
 ///
 /// # Errors
 /// If there is none by [`DEADLINE`].
-pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+pub async fn until<T>(what: &str, ask: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    within(DEADLINE, what, ask).await
+}
+
+/// As [`until`], for what takes its time.
+///
+/// # Errors
+/// If there is no answer by then.
+pub async fn within<T>(
+    limit: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
     let start = Instant::now();
-    while start.elapsed() < DEADLINE {
+    while start.elapsed() < limit {
         if let Some(answer) = ask().await? {
             return Ok(answer);
         }
         pause(Duration::from_millis(20)).await;
     }
-    bail!("still not true after {DEADLINE:?}: {what}")
+    bail!("still not true after {limit:?}: {what}")
 }
 
 /// Does so many rounds that prove something, each with a seed of its own. A round answers whether it did.

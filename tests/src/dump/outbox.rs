@@ -47,12 +47,12 @@ pub(super) async fn parked(connection: &mut MySqlConnection) -> anyhow::Result<V
     parked.collect()
 }
 
-/// The ids of the events that an operator discarded, as the log names them in its subjects.
+/// The ids of the events that an operator discarded: each is the first that the log's subject names.
 pub(super) async fn discarded(connection: &mut MySqlConnection) -> anyhow::Result<BTreeSet<Uuid>> {
     let select = "SELECT subject FROM operator_log WHERE action LIKE '%discard%'";
     let subjects: Vec<String> = sqlx::query_scalar(select).fetch_all(connection).await?;
     let is_no_part = |character: char| !(character.is_ascii_hexdigit() || character == '-');
-    Ok(subjects.iter().flat_map(|subject| subject.split(is_no_part)).filter_map(|word| word.parse().ok()).collect())
+    Ok(subjects.iter().filter_map(|subject| subject.split(is_no_part).find_map(|word| word.parse().ok())).collect())
 }
 
 /// The last versions of what was deleted, by key.

@@ -6,16 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::{Context, ensure};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::app::Role;
 
 use super::{BEHIND, Fleet, Report, SIZE, lanes};
 use crate::{
-    checker::{Recorder, check},
-    dump::{self, Dumps, Offsets},
-    steady::{self, Pace},
+    dump::{self, Offsets},
+    steady::Pace,
     wait,
 };
 
@@ -87,27 +85,9 @@ pub struct Phase {
 
 /// Runs the script and judges what clients and stores tell of it.
 pub async fn run(script: Script) -> anyhow::Result<Report> {
-    let lease_ms = u64::try_from(script.lease.as_millis())?;
-    let mut fleet = Fleet::start(lease_ms).await?;
-    let others = fleet.stack.start_worker(&[Role::Invalidator, Role::Projector]).await?;
-    let (recorder, end) = (Recorder::default(), CancellationToken::new());
-    let config = fleet.stack.config.clone();
-    let suffering = async {
-        // Whatever becomes of it: the writers end.
-        let _end = end.clone().drop_guard();
-        suffer(&mut fleet, script).await
-    };
-    let (rate, phases) = tokio::join!(steady::write(&config, script.pace, &recorder, &end), suffering);
-    let (rate, phases) = (rate?, phases?);
-    let ended = Instant::now();
-    fleet.stack.settled().await?;
-    let settled_in = ended.elapsed();
-    let dumps = Dumps::take(&fleet.stack).await?;
-    let verdict = check(Some(&recorder.history()), &dumps);
-    let report = Report::new(script.pace.seed, rate, settled_in, phases, (&dumps.records, verdict));
-    others.stop().await?;
-    fleet.finish().await?;
-    Ok(report)
+    let fleet = Fleet::start(script.lease).await?;
+    let (phases, outcome) = fleet.judge(script.pace, async |fleet| suffer(fleet, script).await).await?;
+    Ok(Report::new(script.pace.seed, phases, outcome))
 }
 
 async fn suffer(fleet: &mut Fleet, script: Script) -> anyhow::Result<Vec<Phase>> {
@@ -150,7 +130,7 @@ impl Fleet {
         let at = Instant::now();
         let taken_over = lanes::taken_over(&mut self.connection, at, &member.name);
         let (ended, taken_over) = tokio::join!(member.process.terminate(), taken_over);
-        anyhow::ensure!(ended?.success(), "a worker did not end in order");
+        ensure!(ended?.success(), "a worker did not end in order");
         phase.take_overs.push(taken_over?);
         self.replace(victim).await
     }
@@ -195,10 +175,11 @@ impl Fleet {
     /// Its lanes stay its own: it has its leases.
     async fn cut_kafka(&mut self, lease: Duration, phase: &mut Phase) -> anyhow::Result<()> {
         let name = self.members[BEHIND].name.clone();
-        self.kafka.cut();
+        let kafka = self.kafka.as_ref().context("Kafka has no proxy")?;
+        kafka.cut();
         phase.waiting = lanes::waiting(&mut self.connection, &name).await?;
         wait::pause(lease).await;
-        self.kafka.mend();
+        kafka.mend();
         let earlier = phase.waiting.clone();
         wait::until("what waited is gone", async || {
             let waiting = lanes::waiting(&mut self.connection, &name).await?;
