@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 
 use rdkafka::{
     ClientConfig, ClientContext, Message,
-    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
@@ -84,6 +84,8 @@ pub enum TopicError {
     Kafka(#[from] KafkaError),
     #[error("the topic {topic} could not be made: {code}")]
     Create { topic: String, code: RDKafkaErrorCode },
+    #[error("the topic {topic} could not be given more partitions: {code}")]
+    Expand { topic: String, code: RDKafkaErrorCode },
     #[error("the topic {topic} does not exist (run `sluice-worker topics`, or set kafka.create_topic)")]
     Missing { topic: String },
     #[error("the topic {topic} has {partitions} partitions, which do not divide the {LANES} lanes")]
@@ -121,6 +123,24 @@ async fn create(
         }
     }
     Ok(false)
+}
+
+/// Gives the topic more partitions.
+pub async fn add_partitions(settings: &config::Kafka, partitions: u16) -> Result<(), TopicError> {
+    let admin: AdminClient<DefaultClientContext> = client(settings).create()?;
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
+    let wanted = NewPartitions::new(&settings.topic, usize::from(partitions));
+    for added in admin.create_partitions([&wanted], &options).await? {
+        added.map_err(|(topic, code)| TopicError::Expand { topic, code })?;
+    }
+    Ok(())
+}
+
+/// Whether a group has committed everything that is on the topic.
+pub async fn has_caught_up(settings: &config::Kafka, group: &str) -> Result<bool, TopicError> {
+    let (settings, group) = (settings.clone(), group.to_owned());
+    let asked = tokio::task::spawn_blocking(move || oldest_unread_ms(&settings, &group)).await;
+    Ok(asked.unwrap_or(Err(TopicError::Kafka(KafkaError::Canceled)))?.is_none())
 }
 
 /// How many partitions the topic has.

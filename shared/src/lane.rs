@@ -1,6 +1,8 @@
 //! The lane of an entity: which part of the outbox its events wait in, and with it the Kafka partition.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
 
 use crate::entity::Key;
 
@@ -107,6 +109,56 @@ impl FromIterator<Lane> for Lanes {
     }
 }
 
+/// As ranges: `0-7,12`.
+impl fmt::Display for Lanes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut ranges: Vec<(u16, u16)> = Vec::new();
+        for Lane(lane) in self.iter() {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == lane => *last = lane,
+                _ => ranges.push((lane, lane)),
+            }
+        }
+        for (place, (first, last)) in ranges.iter().enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            if first == last {
+                write!(formatter, "{comma}{first}")?;
+            } else {
+                write!(formatter, "{comma}{first}-{last}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("not a lane (0 to {}), a range such as 0-7, or all", LANES - 1)]
+pub struct LanesError;
+
+/// `all`, or numbers and ranges separated by commas.
+impl FromStr for Lanes {
+    type Err = LanesError;
+
+    fn from_str(text: &str) -> Result<Self, LanesError> {
+        if text == "all" {
+            return Ok(Self::ALL);
+        }
+        let mut lanes = Self::NONE;
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let number = |text: &str| text.parse().ok().filter(|lane| *lane < LANES).ok_or(LanesError);
+            let (first, last): (u16, u16) = (number(first)?, number(last)?);
+            if first > last {
+                return Err(LanesError);
+            }
+            for lane in first..=last {
+                lanes.insert(Lane(lane));
+            }
+        }
+        Ok(lanes)
+    }
+}
+
 impl fmt::Display for Lane {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
@@ -128,6 +180,17 @@ mod tests {
             ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
         ] {
             assert_eq!(murmur2::murmur2(text.as_bytes(), murmur2::KAFKA_SEED).cast_signed(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lanes_are_written_as_ranges_and_read_back() {
+        for text in ["0", "63", "0-7,12", "1,3,5-6", "0-63"] {
+            assert_eq!(text.parse::<Lanes>().unwrap().to_string(), text);
+        }
+        assert_eq!("all".parse::<Lanes>().unwrap(), Lanes::ALL);
+        for refused in ["", "64", "7-3", "-1", "1-", "x", "0-64"] {
+            assert!(refused.parse::<Lanes>().is_err(), "{refused}");
         }
     }
 

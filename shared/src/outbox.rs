@@ -12,9 +12,14 @@
 //! Ids are not in commit order at large. Of one entity they are, because its row is locked before the outbox is
 //! written. So a reader may see a row *behind* others it has handled, and only a delete by explicit id may remove one.
 
+mod decide;
 mod lanes;
+mod listing;
+mod operator;
 mod parking;
+mod partitions;
 mod reading;
+mod status;
 
 use std::collections::BTreeMap;
 
@@ -22,12 +27,19 @@ use sqlx::{Connection, Executor, FromRow, MySql, MySqlConnection, MySqlPool, Que
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use decide::{DecideError, discard, replay};
 pub use lanes::{LaneState, Lease, Outlook};
+pub use listing::{ExportError, MOST_LISTED, ParkedEvent, ParkedPayload, Which, export, list};
+pub use operator::{
+    EXPAND_REASON, Order, begin_expansion, end_expansion, lock_expansion, pause, paused_and_owned, resume,
+};
 pub use parking::{
     Fence, HeldEntity, ParkError, Parked, delete_parked, held_entities, next_to_release, of_entity, park, pause_lane,
     refused_again,
 };
+pub use partitions::{pin_partitions, pinned_partitions};
 pub use reading::{Page, PageLimit, PageRow, Place, page, row, server_uuid};
+pub use status::{Backlog, LaneStatus, ParkedCounts, Status, WorkerStatus, backlog, status};
 
 use crate::{
     database,
@@ -78,7 +90,7 @@ impl Pending {
     /// Whether the payload is the one that was written.
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        crc32c::crc32c(&self.payload) == self.crc32c
+        checksum(&self.payload) == self.crc32c
     }
 
     /// The key of its Kafka record, as [`Key`] writes it.
@@ -92,6 +104,12 @@ impl Pending {
     pub fn key(&self) -> Option<Key> {
         Some(Key { kind: self.kind.parse().ok()?, id: self.entity_id.clone() })
     }
+}
+
+/// Of a payload, as the column `crc32c` holds it.
+#[must_use]
+pub fn checksum(payload: &[u8]) -> u32 {
+    crc32c::crc32c(payload)
 }
 
 /// Appends the events of one transaction, in their order. Must be its last statement before the commit: the rows'
@@ -120,7 +138,7 @@ pub async fn append(
             .push_bind(headers.as_slice())
             .push_bind(payload.as_slice())
             .push_bind(payload.len() as u64)
-            .push_bind(crc32c::crc32c(&payload))
+            .push_bind(checksum(&payload))
             .push("UTC_TIMESTAMP(6)");
     });
     insert.build().execute(connection).await?;

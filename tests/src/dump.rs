@@ -15,7 +15,7 @@ use strum::VariantArray;
 use uuid::Uuid;
 
 pub use outbox::{Parked, Waiting};
-pub use topic::{Offsets, Record, ends, has_caught_up, topic, topic_since};
+pub use topic::{Offsets, Record, ends, topic, topic_since};
 
 use crate::stack::Stack;
 

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 use worker::app::Role;
 
-use crate::{client::Client, dump, wait};
+use crate::{client::Client, wait};
 
 /// The names of a stack, with schema and topic made. What runs on it is started by the test.
 pub struct Stack {
@@ -137,7 +137,7 @@ impl Stack {
         wait::within(limit, "the outbox is empty", is_empty).await?;
         for group in ["invalidator", "projector"] {
             wait::within(limit, &format!("the {group} has caught up"), async || {
-                Ok(dump::has_caught_up(&self.config.kafka, group).await?.then_some(()))
+                Ok(kafka::has_caught_up(&self.config.kafka, group).await?.then_some(()))
             })
             .await?;
         }

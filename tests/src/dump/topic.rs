@@ -95,9 +95,3 @@ fn record(message: &impl Message) -> anyhow::Result<Record> {
         published_ms: message.timestamp().to_millis().unwrap_or_default(),
     })
 }
-
-/// Whether a consumer group has committed everything that is on the topic.
-pub async fn has_caught_up(settings: &Kafka, group: &str) -> anyhow::Result<bool> {
-    let (settings, group) = (settings.clone(), group.to_owned());
-    Ok(tokio::task::spawn_blocking(move || kafka::oldest_unread_ms(&settings, &group)).await??.is_none())
-}
