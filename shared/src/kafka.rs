@@ -90,6 +90,8 @@ pub enum TopicError {
     Missing { topic: String },
     #[error("the topic {topic} has {partitions} partitions, which do not divide the {LANES} lanes")]
     Partitions { topic: String, partitions: usize },
+    #[error("the topic {topic} has {found} partitions, the outbox is pinned to {pinned}: was it made anew?")]
+    Fewer { topic: String, found: u16, pinned: u16 },
 }
 
 /// Makes the topics where they are missing. True if that of the events was made now.

@@ -11,6 +11,7 @@ use shared::{
     database::{self, PinnedError},
     kafka::{self, TopicError},
     lifecycle::Lifecycle,
+    outbox,
     redis::Redis,
     store::Store,
     telemetry::one_line,
@@ -108,9 +109,7 @@ impl Worker<'_> {
     async fn start(&self, roles: &[Role]) -> anyhow::Result<Option<Running>> {
         let config = self.config;
         let running = Running::new();
-        if !self.finds_topic().await? {
-            return Ok(None);
-        }
+        let Some(partitions) = self.finds_topic().await? else { return Ok(None) };
         if roles.contains(&Role::Invalidator) {
             let redis = self.redis.clone().with_timeout(INVALIDATOR_REDIS_TIMEOUT);
             let effect = Invalidator::new(Cache::new(redis, &config.redis.prefix, &config.cache));
@@ -121,7 +120,9 @@ impl Worker<'_> {
             effect.make_indexes();
             running.push(self.group(effect, &config.projector)?);
         }
-        if (roles.contains(&Role::Relay) || roles.contains(&Role::Scheduler)) && !self.finds_database().await? {
+        if (roles.contains(&Role::Relay) || roles.contains(&Role::Scheduler))
+            && !self.finds_database(partitions).await?
+        {
             return Ok(None);
         }
         let cache = Cache::new(self.redis.clone(), &config.redis.prefix, &config.cache);
@@ -164,35 +165,36 @@ impl Worker<'_> {
         async { role.await.context("a role panicked")? }.boxed()
     }
 
-    /// Waits for the topic, and makes it where it is missing and may be made. False when stopped.
-    async fn finds_topic(&self) -> anyhow::Result<bool> {
+    /// Waits for the topic, and makes it where it is missing and may be made. None when stopped, else how many
+    /// partitions it has.
+    async fn finds_topic(&self) -> anyhow::Result<Option<u16>> {
         let settings = &self.config.kafka;
         while !self.lifecycle.is_stopping() {
-            let found = match kafka::find_topic(settings).await {
-                Err(TopicError::Missing { .. }) if settings.create_topic => {
-                    kafka::create_topic(settings).await.map(|_| ())
-                }
-                found => found.map(|_| ()),
+            let made = if settings.create_topic { kafka::create_topic(settings).await.map(drop) } else { Ok(()) };
+            let found = match made {
+                Ok(()) => kafka::find_topic(settings).await,
+                Err(error) => kafka::find_topic(settings).await.map_err(|_| error),
             };
             match found {
-                Ok(()) => return Ok(true),
+                Ok(partitions) => return Ok(Some(partitions)),
                 Err(error @ TopicError::Partitions { .. }) => return Err(error.into()),
                 Err(error) => tracing::warn!(error = one_line(&error), "waiting for Kafka"),
             }
             self.lifecycle.pause(RETRY_PAUSE).await;
         }
-        Ok(false)
+        Ok(None)
     }
 
-    /// Waits for MySQL with its schema. False when stopped.
-    async fn finds_database(&self) -> anyhow::Result<bool> {
+    /// Waits for MySQL with its schema, and pins the number of partitions where none is. False when stopped.
+    async fn finds_database(&self, partitions: u16) -> anyhow::Result<bool> {
         while !self.lifecycle.is_stopping() {
             let checked = async {
                 let mut connection = database::connection(&self.config.database).await.map_err(PinnedError::Read)?;
-                database::check_pinned(&mut connection).await
+                database::check_pinned(&mut connection).await?;
+                outbox::pin_partitions(&mut connection, partitions).await.map_err(PinnedError::Read)
             };
             match tokio::time::timeout(MYSQL_LIMIT, checked).await {
-                Ok(Ok(())) => return Ok(true),
+                Ok(Ok(_)) => return Ok(true),
                 Ok(Err(error @ PinnedError::Lanes { .. })) => return Err(error.into()),
                 Ok(Err(error)) => tracing::warn!(error = one_line(&error), "waiting for MySQL"),
                 Err(_) => tracing::warn!("waiting for MySQL, which does not answer"),

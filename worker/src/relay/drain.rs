@@ -286,7 +286,10 @@ impl Drain {
         self.link.connect(&self.config.kafka, now);
         let lanes: Lanes = self.state.claim.lanes.keys().copied().collect();
         let unknown = !lanes.without(self.state.open).is_empty();
-        if !self.reader.is_busy() && now >= self.state.not_before && (unknown || self.held.wants_a_look(now)) {
+        if !self.reader.is_busy()
+            && now >= self.state.not_before
+            && (unknown || !self.link.knows_partitions() || self.held.wants_a_look(now))
+        {
             self.reader.ask(Question::Held { lanes });
         }
         let Some(open) = self.readable().filter(|_| now >= self.read_at(now)) else { return };
@@ -328,7 +331,10 @@ impl Drain {
         }
         match read.answer {
             Ok(Answer::Page { page, took }) => self.take_page(page, took).await,
-            Ok(Answer::Held { lanes, entities }) => {
+            Ok(Answer::Held { lanes, entities, partitions }) => {
+                if self.link.pin_partitions(partitions) {
+                    self.let_go("the topic was expanded");
+                }
                 let fresh = lanes.without(self.state.open);
                 self.held.known(lanes, entities, &self.state.claim);
                 self.state.open = lanes;

@@ -16,6 +16,8 @@ const MOST_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) struct Link {
     producer: Option<Producer>,
+    /// The pinned number; None until it is known.
+    partitions: Option<u16>,
     making: Option<JoinHandle<Result<Producer, ProducerError>>>,
     /// The last one, while it closes.
     closing: Option<JoinHandle<()>>,
@@ -30,6 +32,7 @@ impl Link {
     pub(super) fn new(trouble: Trouble, lifecycle: Lifecycle) -> Self {
         Self {
             producer: None,
+            partitions: None,
             making: None,
             closing: None,
             failures: 0,
@@ -49,19 +52,29 @@ impl Link {
         if self.producer.is_some() || self.making.is_some() || now < self.not_before {
             return;
         }
+        let Some(partitions) = self.partitions else { return };
         let (settings, closing) = (settings.clone(), self.closing.take());
         self.making = Some(self.lifecycle.spawn(async move {
             if let Some(closing) = closing {
                 // It ends in time, whatever it ends with.
                 let _ = closing.await;
             }
-            Producer::connect(&settings).await
+            Producer::connect(&settings, partitions).await
         }));
+    }
+
+    pub(super) fn knows_partitions(&self) -> bool {
+        self.partitions.is_some()
+    }
+
+    /// True where it is another number than before: the producer must go.
+    pub(super) fn pin_partitions(&mut self, pinned: u16) -> bool {
+        self.partitions.replace(pinned).is_some_and(|before| before != pinned)
     }
 
     /// When a producer should be made, where there is none.
     pub(super) fn next(&self) -> Option<Instant> {
-        (self.producer.is_none() && self.making.is_none()).then_some(self.not_before)
+        (self.producer.is_none() && self.making.is_none() && self.partitions.is_some()).then_some(self.not_before)
     }
 
     /// Ends when there are reports, or a producer was made or could not be.

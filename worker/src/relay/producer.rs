@@ -149,9 +149,10 @@ pub(super) struct Producer {
 }
 
 impl Producer {
-    /// Asks the brokers first: a producer that is dropped here would hold up the runtime's thread.
-    pub(super) async fn connect(settings: &Kafka) -> Result<Self, ProducerError> {
-        let partitions = kafka::find_topic(settings).await?;
+    /// Over so many partitions, which the topic must have. Asks the brokers first: a producer that is dropped here
+    /// would hold up the runtime's thread.
+    pub(super) async fn connect(settings: &Kafka, partitions: u16) -> Result<Self, ProducerError> {
+        check_partitions(settings, partitions).await?;
         let most = kafka::max_message_bytes(settings).await.unwrap_or(BATCH_BYTES);
         let reports = Arc::new(Reports::default());
         let mut config = kafka::producer(settings);
@@ -196,6 +197,12 @@ impl Producer {
             Err(_) => tracing::warn!("closing the producer takes long"),
         }
     }
+}
+
+/// Whether the topic has all of them.
+pub(super) async fn check_partitions(settings: &Kafka, pinned: u16) -> Result<(), TopicError> {
+    let found = kafka::find_topic(settings).await?;
+    if found >= pinned { Ok(()) } else { Err(TopicError::Fewer { topic: settings.topic.clone(), found, pinned }) }
 }
 
 pub(super) fn headers(row: &Pending) -> Result<OwnedHeaders, Poison> {

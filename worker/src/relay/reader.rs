@@ -26,7 +26,7 @@ pub(super) enum Question {
         place: Place,
         limit: PageLimit,
     },
-    /// Which entities of these lanes are held by parked events.
+    /// Which entities of these lanes are held by parked events, and over how many partitions the lanes are spread.
     Held {
         lanes: Lanes,
     },
@@ -35,7 +35,7 @@ pub(super) enum Question {
 #[derive(Debug)]
 pub(super) enum Answer {
     Page { page: Page, took: Duration },
-    Held { lanes: Lanes, entities: Vec<HeldEntity> },
+    Held { lanes: Lanes, entities: Vec<HeldEntity>, partitions: u16 },
 }
 
 pub(super) struct Read {
@@ -123,7 +123,8 @@ impl Link {
                 Answer::Page { page: outbox::page(connection, place, limit).await?, took: began.elapsed() }
             }
             Question::Held { lanes } => {
-                Answer::Held { lanes, entities: outbox::held_entities(connection, lanes).await? }
+                let partitions = outbox::pinned_partitions(connection).await?.ok_or(sqlx::Error::RowNotFound)?;
+                Answer::Held { lanes, entities: outbox::held_entities(connection, lanes).await?, partitions }
             }
         })
     }

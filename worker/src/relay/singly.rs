@@ -98,7 +98,7 @@ impl Singly {
         acknowledged: &HashSet<Uuid>,
     ) -> Result<Vec<HeldEntity>, SinglyError> {
         let mut connection = self.connection().await?;
-        let producer = Producer::connect(&self.config.kafka).await?;
+        let producer = self.producer(&mut connection).await?;
         let tried = self.try_with(&producer, &mut connection, fence, suspects, acknowledged).await;
         producer.discard().await;
         tried
@@ -149,7 +149,7 @@ impl Singly {
                 Parked::Releasable(rows) => rows,
             };
             if producer.is_none() {
-                *producer = Some(Producer::connect(&self.config.kafka).await?);
+                *producer = Some(self.producer(connection).await?);
             }
             let Some(producer) = producer.as_ref() else { return Ok(false) };
             self.invalidator.invalidate(&rows).await;
@@ -161,6 +161,11 @@ impl Singly {
                 outbox::delete_parked(connection, &[row.event_id]).await?;
             }
         }
+    }
+
+    async fn producer(&self, connection: &mut MySqlConnection) -> Result<Producer, SinglyError> {
+        let partitions = outbox::pinned_partitions(connection).await?.ok_or(sqlx::Error::RowNotFound)?;
+        Ok(Producer::connect(&self.config.kafka, partitions).await?)
     }
 
     /// The inner error is the record's own fault.

@@ -77,6 +77,7 @@ pub(super) struct Group {
 /// What is known between two transactions.
 struct Drained {
     connection: MySqlConnection,
+    partitions: u16,
     cursor: Cursor,
     versions: Versions,
     idle: Idle,
@@ -102,8 +103,9 @@ impl Group {
 
     async fn drain(&self, suspects: &mut HashSet<Uuid>) -> Result<(), GroupError> {
         self.check()?;
-        let (session, committed) = Session::begin(&self.shared.config, self.number).await?;
-        let drained = self.drain_with(&session, &committed, suspects).await;
+        let mut state = self.in_time(self.open()).await?;
+        let (session, committed) = Session::begin(&self.shared.config, self.number, state.partitions).await?;
+        let drained = self.drain_with(&session, &mut state, &committed, suspects).await;
         session.end().await;
         drained
     }
@@ -111,17 +113,17 @@ impl Group {
     async fn drain_with(
         &self,
         session: &Session,
+        state: &mut Drained,
         committed: &[RowId],
         suspects: &mut HashSet<Uuid>,
     ) -> Result<(), GroupError> {
-        let mut state = self.in_time(self.open()).await?;
-        self.delete(&mut state, committed).await?;
+        self.delete(state, committed).await?;
         while !self.stop.is_cancelled() {
             self.check()?;
             if !state.held.is_empty() && Instant::now() >= state.next_look {
-                self.release(session, &mut state).await?;
+                self.release(session, state).await?;
             }
-            let (batch, ended) = self.read(&mut state, suspects).await?;
+            let (batch, ended) = self.read(state, suspects).await?;
             if batch.is_empty() {
                 let wait = state.idle.after(false, ended, self.shared.doorbell.works());
                 let rung = self.stop.run_until_cancelled(self.rung.notified());
@@ -131,16 +133,18 @@ impl Group {
                 continue;
             }
             state.idle.after(true, ended, true);
-            self.publish(session, &mut state, &batch, suspects).await?;
+            self.publish(session, state, &batch, suspects).await?;
         }
         Ok(())
     }
 
     async fn open(&self) -> sqlx::Result<Drained> {
         let mut connection = database::connection(&self.shared.config.database).await?;
+        let partitions = outbox::pinned_partitions(&mut connection).await?.ok_or(sqlx::Error::RowNotFound)?;
         let held = outbox::held_entities(&mut connection, self.lanes()).await?;
         Ok(Drained {
             connection,
+            partitions,
             cursor: Cursor::new(Instant::now()),
             versions: Versions::new(),
             idle: Idle::new(&self.shared.config.outbox),

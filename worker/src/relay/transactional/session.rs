@@ -18,7 +18,9 @@ use thiserror::Error;
 use super::{
     super::{
         flight::Token,
-        producer::{BATCH_BYTES, Context, EnqueueError, MESSAGE_MAX_BYTES, Poison, Report, Reports, headers},
+        producer::{
+            BATCH_BYTES, Context, EnqueueError, MESSAGE_MAX_BYTES, Poison, Report, Reports, check_partitions, headers,
+        },
     },
     progress::{self, ProgressError},
 };
@@ -62,9 +64,14 @@ pub(super) struct Session {
 
 impl Session {
     /// Fences every other producer of the group, ends what it had left open, and tells what it has committed.
-    pub(super) async fn begin(config: &Config, group: u16) -> Result<(Self, Vec<RowId>), SessionError> {
+    pub(super) async fn begin(
+        config: &Config,
+        group: u16,
+        partitions: u16,
+    ) -> Result<(Self, Vec<RowId>), SessionError> {
         let settings = config.kafka.clone();
-        let (partitions, most) = (kafka::find_topic(&settings).await?, kafka::max_message_bytes(&settings).await);
+        check_partitions(&settings, partitions).await?;
+        let most = kafka::max_message_bytes(&settings).await;
         let (reports, lease_ms, group) = (Arc::new(Reports::default()), config.outbox.lease_ms, i32::from(group));
         let limit = Duration::from_millis(lease_ms);
         let mut client = kafka::client(&settings);
