@@ -17,10 +17,10 @@ const TRAIL: Duration = Duration::from_secs(1);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// A sweep that took no longer is as good as any read.
 const CHEAP: Duration = Duration::from_millis(3);
-/// One that took longer is not done again for so many times as long, but for [`SWEEP_INTERVAL`] at most...
-const REST: u32 = 50;
-/// ...and for so many times as long at least: an old read view may keep millions of rows that were deleted.
-const LEAST_REST: u32 = 20;
+/// One that took longer is not done again for so many times as long, though a row waits for it...
+const REST: u32 = 3;
+/// ...and for so many times as long where nothing does: an old read view may keep millions of rows that were deleted.
+const LONG_REST: u32 = 20;
 /// So finely are the instants kept at which ids were handled.
 const STEP: Duration = Duration::from_millis(100);
 
@@ -134,11 +134,10 @@ impl Cursor {
     }
 
     fn end_sweep(&mut self, sweep: &Sweep, now: Instant) {
-        let rest = (sweep.took * REST).min(SWEEP_INTERVAL).max(sweep.took * LEAST_REST);
         self.proven = sweep.began.or(self.proven);
         self.cheap = sweep.took <= CHEAP;
-        self.may_sweep = if self.cheap { now } else { now + rest };
-        self.must_sweep = now + SWEEP_INTERVAL.max(rest);
+        self.may_sweep = if self.cheap { now } else { now + sweep.took * REST };
+        self.must_sweep = now + SWEEP_INTERVAL.max(sweep.took * LONG_REST);
     }
 
     fn advance(&mut self, settled: u64, now: Instant) {
@@ -205,7 +204,7 @@ mod tests {
 
     #[test]
     fn it_sweeps_page_by_page_and_then_not_for_five_seconds() {
-        let (start, long) = (Instant::now(), SWEEP_INTERVAL / REST);
+        let (start, long) = (Instant::now(), CHEAP * 10);
         let mut cursor = Cursor::new(start);
         cursor.begin_read(start);
         cursor.end_read(page(1_000, 1_000, long), start);
