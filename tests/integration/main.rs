@@ -21,6 +21,7 @@ mod life;
 mod load;
 mod money;
 mod money_property;
+mod operator_commands;
 mod orders;
 mod orders_expiry;
 mod payments;

@@ -5,6 +5,7 @@
 
 pub mod checker;
 pub mod client;
+pub mod commands;
 pub mod dump;
 pub mod fleet;
 pub mod ledger;
