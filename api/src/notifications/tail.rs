@@ -23,10 +23,14 @@ use shared::{
     telemetry::one_line,
 };
 
+use tokio::time::Instant;
+
 use super::hub::Hub;
 
 /// Between two looks for brokers that are away.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks for partitions that were added.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
 
 const STARTING: u8 = 0;
 const FOLLOWING: u8 = 1;
@@ -72,16 +76,23 @@ impl Tail {
 
     /// Follows from the end on, through interruptions, until the place is lost.
     async fn follow(&self, settings: &Kafka, hub: &Hub) -> TopicError {
-        let consumer = match Self::at_the_end(settings).await {
-            Ok(consumer) => consumer,
+        let (consumer, mut partitions) = match Self::at_the_end(settings).await {
+            Ok(found) => found,
             Err(error) => return error,
         };
+        let mut next_look = Instant::now() + LOOK_PAUSE;
         if !self.is_starting() {
             // Kafka was away: what was published before the place was found went past the sockets opened meanwhile.
             hub.end_all();
         }
         self.set(FOLLOWING);
         loop {
+            if Instant::now() >= next_look {
+                next_look = Instant::now() + LOOK_PAUSE;
+                if let Err(error) = follow_new(&consumer, settings, &mut partitions).await {
+                    tracing::debug!(error = one_line(&error), "it is not known whether partitions were added");
+                }
+            }
             match tokio::time::timeout(RETRY_PAUSE, consumer.recv()).await {
                 Ok(Ok(message)) => {
                     self.set(FOLLOWING);
@@ -100,8 +111,8 @@ impl Tail {
     }
 
     /// A consumer that stands at the end of every partition: at offsets that were asked for, so that whatever is
-    /// published from now on is seen.
-    async fn at_the_end(settings: &Kafka) -> Result<StreamConsumer, TopicError> {
+    /// published from now on is seen. With the number of partitions.
+    async fn at_the_end(settings: &Kafka) -> Result<(Arc<StreamConsumer>, u16), TopicError> {
         let mut client = kafka::consumer(settings, "unused");
         // Where the place is gone (the topic made anew, or retention passed): from what there is.
         client.set("auto.offset.reset", "earliest");
@@ -109,13 +120,30 @@ impl Tail {
         let asked = tokio::task::spawn_blocking(move || kafka::end_offsets(&asking, &topic)).await;
         let ends = asked.unwrap_or(Err(TopicError::Kafka(KafkaError::Canceled)))?;
         let mut positions = TopicPartitionList::new();
+        let partitions = u16::try_from(ends.len()).unwrap_or(u16::MAX);
         for (partition, end) in ends {
             positions.add_partition_offset(&settings.topic, partition, Offset::Offset(end))?;
         }
         let consumer: StreamConsumer = client.create()?;
         consumer.assign(&positions)?;
-        Ok(consumer)
+        Ok((Arc::new(consumer), partitions))
     }
+}
+
+/// Follows partitions that were added, each from its beginning: whatever is in them was published after that.
+async fn follow_new(consumer: &Arc<StreamConsumer>, settings: &Kafka, partitions: &mut u16) -> Result<(), TopicError> {
+    let (asking, topic) = (consumer.clone(), settings.topic.clone());
+    let asked = tokio::task::spawn_blocking(move || kafka::partitions(asking.client(), &topic)).await;
+    let found = asked.unwrap_or(Err(TopicError::Kafka(KafkaError::Canceled)))?;
+    if found > *partitions {
+        let mut added = TopicPartitionList::new();
+        for partition in *partitions..found {
+            added.add_partition_offset(&settings.topic, i32::from(partition), Offset::Beginning)?;
+        }
+        consumer.incremental_assign(&added)?;
+        *partitions = found;
+    }
+    Ok(())
 }
 
 fn publish(message: &impl Message, hub: &Hub) {

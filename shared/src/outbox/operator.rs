@@ -119,8 +119,9 @@ pub async fn end_expansion(
 
 /// Holds the right to expand the topic for as long as the connection lives; false where another has it.
 pub async fn lock_expansion(connection: &mut MySqlConnection) -> sqlx::Result<bool> {
-    let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(CONCAT('expand-', LEFT(MD5(DATABASE()), 32)), 0)")
-        .fetch_one(connection)
-        .await?;
+    let locked: Option<i64> =
+        sqlx::query_scalar("SELECT GET_LOCK(CONCAT('expand-', LEFT(SHA2(DATABASE(), 256), 32)), 0)")
+            .fetch_one(connection)
+            .await?;
     Ok(locked == Some(1))
 }
