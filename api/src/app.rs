@@ -22,6 +22,7 @@ use shared::{
 use strum::VariantArray;
 
 use crate::{
+    backlog::Gauge,
     health::StoreHealth,
     http::{self, State},
     notifications::{hub::Hub, tail::Tail, websocket::Sockets},
@@ -95,13 +96,20 @@ async fn state(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<State> 
     let redis = Redis::new(&config.redis)?;
     let cache = Cache::new(redis.clone(), &config.redis.prefix, &config.cache);
     let bell = Bell::start(redis.clone(), &config.redis.prefix, lifecycle);
-    let store = Store::new(&config.database, cache.clone(), bell, lifecycle.clone());
+    let store = Store::new(config, cache.clone(), bell, lifecycle.clone());
     let documents = Documents::new(&config.mongodb, "sluice-api", lifecycle.clone());
     let documents = documents.await.context("configuration: mongodb.uri")?;
     let repositories = Repositories::new(store.pool().clone(), documents.clone(), cache, &config.kafka, lifecycle);
     let hub = Hub::default();
     let tail = Tail::start(config.kafka.clone(), hub.clone(), lifecycle);
-    let health = StoreHealth { pool: store.pool().clone(), redis, tail: tail.clone(), lifecycle: lifecycle.clone() };
+    let backlog = Gauge::start(store.pool().clone(), &config.outbox, lifecycle);
+    let health = StoreHealth {
+        pool: store.pool().clone(),
+        redis,
+        tail: tail.clone(),
+        backlog: backlog.clone(),
+        lifecycle: lifecycle.clone(),
+    };
     let sockets = Sockets::new(hub, tail, lifecycle.clone(), &config.notifications);
     let rules = Rules { unique_email: config.users.unique_email, require_version: config.http.require_if_match };
     Ok(State {
@@ -111,6 +119,7 @@ async fn state(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<State> 
         search: ProductSearch::new(documents),
         rules,
         health,
+        backlog,
         sockets,
     })
 }

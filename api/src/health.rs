@@ -5,7 +5,7 @@ use std::time::Duration;
 use shared::{lifecycle::Lifecycle, redis::Redis};
 use sqlx::MySqlPool;
 
-use crate::notifications::tail::Tail;
+use crate::{backlog::Gauge, notifications::tail::Tail};
 
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -14,6 +14,7 @@ pub(crate) struct StoreHealth {
     pub(crate) pool: MySqlPool,
     pub(crate) redis: Redis,
     pub(crate) tail: Tail,
+    pub(crate) backlog: Gauge,
     pub(crate) lifecycle: Lifecycle,
 }
 

@@ -34,6 +34,7 @@ use shared::{
 };
 
 use crate::{
+    backlog::Gauge,
     health::StoreHealth,
     notifications::websocket::{self, Sockets},
     repositories::Repositories,
@@ -57,6 +58,7 @@ pub(crate) struct State {
     pub(crate) search: ProductSearch,
     pub(crate) rules: Rules,
     pub(crate) health: StoreHealth,
+    pub(crate) backlog: Gauge,
     pub(crate) sockets: Sockets,
 }
 
@@ -65,7 +67,7 @@ pub(crate) fn endpoint(state: State, config: &Config) -> anyhow::Result<impl End
     let service = service(&state);
     let document = document::published(&service.spec())?;
     let schemas = Schemas::new(&document, config.http.max_body_bytes)?;
-    let surroundings = Arc::new(Surroundings::new(&config.http, Routes::new(&document)));
+    let surroundings = Arc::new(Surroundings::new(&config.http, Routes::new(&document), state.backlog.clone()));
     let text = serde_json::to_string_pretty(&document)?;
     // The page brings everything it needs, so it also works without the network.
     let page = service.swagger_ui_html().replace(&service.spec(), &text);

@@ -221,7 +221,7 @@ async fn commits(connections: usize) -> anyhow::Result<Commits> {
             while start.elapsed() < COMMITS_FOR {
                 let event = load.next_event()?;
                 let before = Instant::now();
-                outbox::append(&mut connection, &[event], &TraceContext::default()).await?;
+                outbox::append(&mut connection, &[event], &TraceContext::default(), usize::MAX).await?;
                 latency::record(&mut times, before.elapsed())?;
             }
             anyhow::Ok(times)

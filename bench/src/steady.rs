@@ -170,7 +170,7 @@ async fn write_in_time(
         let event = load.next_event()?;
         let (lane, key) = (Lane::of(&event.key()), (event.entity_id.to_string(), event.version.0));
         let before = SystemTime::now();
-        outbox::append(&mut connection, &[event], &TraceContext::default()).await?;
+        outbox::append(&mut connection, &[event], &TraceContext::default(), usize::MAX).await?;
         commits.push((key, before, SystemTime::now()));
         bell.ring(std::iter::once(lane));
     }

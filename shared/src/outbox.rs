@@ -118,11 +118,16 @@ pub async fn append(
     connection: &mut MySqlConnection,
     events: &[Event],
     trace: &TraceContext,
+    max_payload_bytes: usize,
 ) -> Result<(), AppendError> {
     let headers = serde_json::to_vec(trace)?;
     let mut rows = Vec::with_capacity(events.len());
     for event in events {
-        rows.push((event, serde_json::to_vec(event)?));
+        let payload = serde_json::to_vec(event)?;
+        if payload.len() > max_payload_bytes {
+            return Err(AppendError::TooLarge { key: event.key(), bytes: payload.len(), limit: max_payload_bytes });
+        }
+        rows.push((event, payload));
     }
     let mut insert: QueryBuilder<MySql> = QueryBuilder::new(
         "INSERT INTO outbox_events \
@@ -149,6 +154,8 @@ pub async fn append(
 pub enum AppendError {
     #[error("the event could not be written as JSON")]
     Json(#[from] serde_json::Error),
+    #[error("the event of {key} has {bytes} bytes, more than {limit}")]
+    TooLarge { key: Key, bytes: usize, limit: usize },
     #[error("the outbox rows could not be inserted")]
     Database(#[from] sqlx::Error),
 }

@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     bell::Bell,
     cache::{Cache, Changed, Invalidation},
-    config, database,
+    config::Config,
+    database,
     event::Origin,
     lane::Lane,
     lifecycle::Lifecycle,
@@ -59,17 +60,20 @@ pub struct Store {
     bell: Bell,
     lifecycle: Lifecycle,
     transaction_timeout: Duration,
+    max_payload_bytes: usize,
 }
 
 impl Store {
     #[must_use]
-    pub fn new(settings: &config::Database, cache: Cache, bell: Bell, lifecycle: Lifecycle) -> Self {
+    pub fn new(config: &Config, cache: Cache, bell: Bell, lifecycle: Lifecycle) -> Self {
+        let settings = &config.database;
         Self {
             pool: database::pool(settings),
             cache,
             bell,
             lifecycle,
             transaction_timeout: Duration::from_millis(settings.transaction_timeout_ms),
+            max_payload_bytes: config.outbox.max_payload_bytes,
         }
     }
 
@@ -129,7 +133,7 @@ impl Store {
             let output = change.apply(&mut work).await?;
             // After a deadlock the transaction is gone, whatever the change made of it.
             if !work.met_conflict() {
-                work.append_events().await?;
+                work.append_events(self.max_payload_bytes).await?;
             }
             Ok(output)
         });

@@ -43,6 +43,9 @@ pub enum WriteError {
     Stale,
     #[error("the event could not be written")]
     Event(#[from] serde_json::Error),
+    /// The topic would not take it.
+    #[error("the event of {key} has {bytes} bytes, more than {limit}")]
+    EventTooLarge { key: Key, bytes: usize, limit: usize },
     #[error("the database refused the change")]
     Database(#[source] sqlx::Error),
 }
@@ -254,7 +257,7 @@ impl UnitOfWork {
     }
 
     /// Appends the events; nothing may be changed after that.
-    pub(crate) async fn append_events(&mut self) -> Result<(), WriteError> {
+    pub(crate) async fn append_events(&mut self, max_payload_bytes: usize) -> Result<(), WriteError> {
         let size = self.events.len();
         if size == 0 {
             return Ok(());
@@ -262,9 +265,10 @@ impl UnitOfWork {
         for event in &mut self.events {
             event.transaction_size = size;
         }
-        let appended = outbox::append(&mut self.transaction, &self.events, &self.origin.trace).await;
+        let appended = outbox::append(&mut self.transaction, &self.events, &self.origin.trace, max_payload_bytes).await;
         appended.map_err(|error| match error {
             outbox::AppendError::Json(error) => WriteError::Event(error),
+            outbox::AppendError::TooLarge { key, bytes, limit } => WriteError::EventTooLarge { key, bytes, limit },
             outbox::AppendError::Database(error) => self.failed(error),
         })
     }

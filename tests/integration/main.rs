@@ -4,6 +4,7 @@
 
 mod aggregations;
 mod attributes;
+mod back_pressure;
 mod cache;
 mod cached;
 mod conformance;
@@ -12,6 +13,7 @@ mod crash_of_the_worker;
 mod demo;
 mod documents;
 mod duplicates;
+mod expand;
 mod explain;
 mod faults;
 mod faults_relay;

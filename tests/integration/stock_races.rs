@@ -82,7 +82,7 @@ fn store(stack: &Stack, lifecycle: &Lifecycle) -> anyhow::Result<Store> {
     let redis = Redis::new(&config.redis)?;
     let cache = Cache::new(redis.clone(), &config.redis.prefix, &config.cache);
     let bell = Bell::start(redis, &config.redis.prefix, lifecycle);
-    Ok(Store::new(&config.database, cache, bell, lifecycle.clone()))
+    Ok(Store::new(config, cache, bell, lifecycle.clone()))
 }
 
 impl Round {

@@ -45,7 +45,7 @@ impl Load {
             let events = (0..left.min(BATCH)).map(|_| self.next_event()).collect::<anyhow::Result<Vec<_>>>()?;
             left -= events.len();
             let mut transaction = connection.begin().await?;
-            outbox::append(&mut transaction, &events, &TraceContext::default()).await?;
+            outbox::append(&mut transaction, &events, &TraceContext::default(), usize::MAX).await?;
             transaction.commit().await?;
         }
         Ok(())

@@ -50,7 +50,7 @@ pub async fn write(config: &Config, pace: Pace, recorder: &Recorder, end: &Cance
     let redis = Redis::new(&config.redis)?;
     let cache = Cache::new(redis.clone(), &config.redis.prefix, &config.cache);
     let bell = Bell::start(redis, &config.redis.prefix, &lifecycle);
-    let store = Store::new(&config.database, cache, bell, lifecycle.clone());
+    let store = Store::new(config, cache, bell, lifecycle.clone());
     let mut random = StdRng::seed_from_u64(pace.seed);
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / pace.changes_per_second);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);

@@ -143,7 +143,7 @@ impl Worker<'_> {
     fn scheduler(&self, cache: Cache, worker: String) -> BoxFuture<'static, anyhow::Result<()>> {
         let config = self.config.clone();
         let bell = Bell::start(self.redis.clone(), &config.redis.prefix, &self.lifecycle);
-        let store = Store::new(&config.database, cache, bell, self.lifecycle.clone());
+        let store = Store::new(&config, cache, bell, self.lifecycle.clone());
         let scheduler = Scheduler::new(store.pool().clone(), worker, self.lifecycle.clone());
         self.spawn(async move { scheduler.run(store, &config).await.context("scheduler") })
     }

@@ -34,10 +34,27 @@ struct Stores {
 
 /// A summary for people.
 #[derive(Object)]
+#[oai(skip_serializing_if_is_none)]
 struct Summary {
     status: Condition,
     version: String,
     stores: Stores,
+    /// What waits to be announced, as of the last few seconds; missing where that is not known.
+    outbox: Option<Outbox>,
+}
+
+/// By the database's clock.
+#[derive(Object)]
+#[oai(rename = "OutboxBacklog")]
+struct Outbox {
+    /// How many events.
+    depth: u64,
+    /// Whether that is an estimate, as it is above 10,000.
+    estimated: bool,
+    /// For how long the first has waited.
+    oldest_age_ms: u64,
+    /// Whether changes are refused until it is less.
+    exceeded: bool,
 }
 
 #[derive(ApiResponse)]
@@ -75,7 +92,14 @@ impl HealthRoutes {
             (true, false) => Condition::Degraded,
             (true, true) => Condition::Up,
         };
-        let summary = Json(Summary { status, version: env!("CARGO_PKG_VERSION").to_owned(), stores });
+        let backlog = &self.health.backlog;
+        let outbox = backlog.last().map(|last| Outbox {
+            depth: last.depth,
+            estimated: last.estimated,
+            oldest_age_ms: last.oldest_age_ms,
+            exceeded: backlog.is_exceeded(),
+        });
+        let summary = Json(Summary { status, version: env!("CARGO_PKG_VERSION").to_owned(), stores, outbox });
         if mysql { HealthAnswer::Serving(summary) } else { HealthAnswer::Down(summary) }
     }
 

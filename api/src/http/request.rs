@@ -18,6 +18,8 @@ use tokio::sync::Semaphore;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::backlog::Gauge;
+
 use super::{
     cors::Cors,
     problem::{Code, Problem},
@@ -81,15 +83,17 @@ pub(super) struct Surroundings {
     concurrent: Semaphore,
     routes: Routes,
     cors: Cors,
+    backlog: Gauge,
 }
 
 impl Surroundings {
-    pub(super) fn new(settings: &config::Http, routes: Routes) -> Self {
+    pub(super) fn new(settings: &config::Http, routes: Routes, backlog: Gauge) -> Self {
         Self {
             limit: Duration::from_millis(settings.request_timeout_ms),
             concurrent: Semaphore::new(settings.max_concurrent_requests),
             routes,
             cors: Cors::new(&settings.cors_origins),
+            backlog,
         }
     }
 }
@@ -144,6 +148,9 @@ impl Surroundings {
             Err(_) if UNLIMITED.contains(&context.path.as_str()) => None,
             Err(_) => return context.problem(&Problem::new(Code::Overloaded)),
         };
+        if changes_entities(method, &context.path, allow) && self.backlog.is_exceeded() {
+            return context.problem(&Problem::new(Code::Backlog));
+        }
         // A panic is told by the process's panic hook; the client gets an answer all the same.
         let called = AssertUnwindSafe(next.call(request)).catch_unwind();
         match tokio::time::timeout(self.limit, called).await {
@@ -153,6 +160,13 @@ impl Surroundings {
             Err(_) => context.problem(&Problem::new(Code::Timeout)),
         }
     }
+}
+
+/// Whether the request would be announced.
+fn changes_entities(method: &Method, path: &str, allow: Option<&str>) -> bool {
+    let writes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
+    let known = allow.is_some_and(|allow| allow.split(", ").any(|known| known == method.as_str()));
+    writes && known && path.starts_with("/api/v1/") && !path.starts_with("/api/v1/repositories")
 }
 
 /// Every error as a problem: our own, and what the framework refuses before a handler is called.

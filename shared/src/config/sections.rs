@@ -101,6 +101,9 @@ pub struct Outbox {
     pub lease_ms: u64,
     pub poll_min_ms: u64,
     pub poll_max_ms: u64,
+    pub max_payload_bytes: usize,
+    pub max_depth: u64,
+    pub max_age_ms: u64,
 }
 
 /// Of a Kafka consumer group of the worker.
@@ -188,6 +191,10 @@ impl Config {
         within("outbox.lease_ms", self.outbox.lease_ms, 1_000, 300_000)?;
         within("outbox.poll_min_ms", self.outbox.poll_min_ms, 1, 1_000)?;
         within("outbox.poll_max_ms", self.outbox.poll_max_ms, self.outbox.poll_min_ms, 1_000)?;
+        // A broker takes 1,048,588 bytes of a record, its key and headers included, where nothing else is configured.
+        within("outbox.max_payload_bytes", self.outbox.max_payload_bytes as u64, 1024, 1_000_000)?;
+        within("outbox.max_depth", self.outbox.max_depth, 0, 1_000_000_000)?;
+        within("outbox.max_age_ms", self.outbox.max_age_ms, 0, 7 * 86_400_000)?;
         for (name, consumer) in [("projector", &self.projector), ("invalidator", &self.invalidator)] {
             within(&format!("{name}.batch_records"), consumer.batch_records as u64, 1, 10_000)?;
             within(&format!("{name}.batch_wait_ms"), consumer.batch_wait_ms, 1, 10_000)?;

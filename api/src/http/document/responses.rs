@@ -32,7 +32,7 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Map<String, Val
         (412, conditional || (of_entity && path.ends_with("/{id}"))),
         (413, has_body),
         (415, has_body),
-        (422, has_body || reads_many),
+        (422, writes || has_body || reads_many),
         (428, conditional),
         (500, true),
         (503, true),

@@ -9,10 +9,12 @@ use poem::http::StatusCode;
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum Code {
     AlreadyExists,
+    Backlog,
     BodyTooLarge,
     Busy,
     CacheUnavailable,
     EmailTaken,
+    EventTooLarge,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
     IllegalTransition,
@@ -59,13 +61,14 @@ impl Code {
             Self::VersionMismatch | Self::VersionNotReached => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::IdempotencyKeyReused | Self::QueryTooExpensive | Self::ValidationFailed => {
+            Self::EventTooLarge | Self::IdempotencyKeyReused | Self::QueryTooExpensive | Self::ValidationFailed => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::VersionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Busy
+            Self::Backlog
+            | Self::Busy
             | Self::CacheUnavailable
             | Self::OutcomeUnknown
             | Self::Overloaded
@@ -85,10 +88,12 @@ impl Code {
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::AlreadyExists => "An entity with this id, or this unique field, exists",
+            Self::Backlog => "Too many changes wait to be announced",
             Self::BodyTooLarge => "The body is too large",
             Self::CacheUnavailable => "The cache cannot be reached now",
             Self::Busy => "Too many changes of the same thing at once",
             Self::EmailTaken => "Another user has this address",
+            Self::EventTooLarge => "The entity is too large to be announced",
             Self::IdempotencyKeyInUse => "The first request with this key is still running",
             Self::IdempotencyKeyReused => "The key was used for another request",
             Self::IllegalTransition => "The status has no such step",
@@ -126,11 +131,12 @@ impl Code {
                 "Read the existing one, or choose another id. `errors` names the field that is taken."
             }
             Self::BodyTooLarge => "Send less at once; `detail` says how much is accepted.",
-            Self::Busy | Self::Overloaded | Self::TooManySockets | Self::Unavailable => {
+            Self::Backlog | Self::Busy | Self::Overloaded | Self::TooManySockets | Self::Unavailable => {
                 "Nothing was changed. Try again after `Retry-After` seconds."
             }
             Self::CacheUnavailable => "Only what is done to the cache is affected. Try again later.",
             Self::EmailTaken => "Use another address, or the user who has it. Case does not tell addresses apart.",
+            Self::EventTooLarge => "Nothing was changed. Make it smaller; `detail` says how large its event may be.",
             Self::IdempotencyKeyInUse => "Repeat the request with the same key after `Retry-After` seconds.",
             Self::IdempotencyKeyReused => "A key stands for one request: method, path and body. Make a new key.",
             Self::IllegalTransition => "`allowed_transitions` lists the steps from the present status.",

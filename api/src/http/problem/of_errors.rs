@@ -120,6 +120,7 @@ fn of_write(error: &WriteError, at: &str) -> Problem {
         }
         WriteError::Stale => Problem::new(Code::Busy),
         WriteError::Database(error) => of_database(error),
+        WriteError::EventTooLarge { .. } => Problem::new(Code::EventTooLarge).with_detail(error.to_string()),
         WriteError::Event(error) => {
             tracing::error!(error = one_line(error), "an event could not be written");
             Problem::new(Code::Internal)
