@@ -47,7 +47,8 @@ async fn the_status_tells_what_waits_and_whether_somebody_is_needed() -> anyhow:
     );
 
     let running = Process::worker(config).await?;
-    let drained = status_is(config, "all is published", |code, it| code == 0 && owners(it) == 64).await?;
+    let all = |code, it: &Value| code == 0 && it["depth"] == 0 && owners(it) == 64;
+    let drained = status_is(config, "all is published", all).await?;
     assert_eq!((&drained["depth"], &drained["partitions"]), (&json!(0), &json!(4)));
     let workers = drained["workers"].as_array().context("no workers")?;
     assert!(workers.len() == 1 && workers[0]["live"] == true && workers[0]["draining"] == false, "{workers:?}");
