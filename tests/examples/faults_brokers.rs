@@ -109,7 +109,7 @@ async fn without_kafka(fleet: &Fleet) -> anyhow::Result<Away> {
     wait::pause(AWAY.saturating_sub(at.elapsed())).await;
     let late = memory(fleet)?;
     let backlog = fleet.stack.outbox_depth().await?;
-    println!("  {backlog} events wait, {memory:?}", memory = late);
+    println!("  {backlog} events wait, {late:?}");
     fleet.servers.up(&["kafka"]).await?;
     let back = Instant::now();
     wait::within(AWAY, "the backlog is drained", async || {
