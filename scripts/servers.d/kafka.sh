@@ -71,6 +71,7 @@ kafka_format() {
 # of 9 s would make each crash test that much longer.
 # SLUICE_KAFKA_PROXIED=PORT:ADVERTISED lets the first node listen on PORT as well, for who is to reach it through a
 # proxy: its clients are told to find the node at ADVERTISED.
+# SLUICE_KAFKA_AUTHORIZES=1 makes it obey access control lists; what has none is everyone's.
 kafka_properties() {
   local nodes node voters='' replicas=1 in_sync=1 listener='' advertised=''
   nodes=$(kafka_nodes)
@@ -104,6 +105,10 @@ share.coordinator.state.topic.min.isr=$in_sync
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=5000
 broker.heartbeat.interval.ms=1000
+END
+  [[ -z ${SLUICE_KAFKA_AUTHORIZES:-} ]] || cat <<'END'
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
 END
 }
 

@@ -94,6 +94,17 @@ pub enum TopicError {
     Fewer { topic: String, found: u16, pinned: u16 },
 }
 
+/// Whether a consumer was told that its topic is not there. Where it was made anew, a client that knew the old one goes
+/// on saying so.
+#[must_use]
+pub fn is_gone(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+    matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
+}
+
+/// A consumer whose topic was gone for so long is replaced by another.
+pub const GONE_LIMIT: Duration = Duration::from_secs(5);
+
 /// Makes the topics where they are missing. True if that of the events was made now.
 pub async fn create_topic(settings: &config::Kafka) -> Result<bool, TopicError> {
     let retention = settings.retention_ms.to_string();

@@ -9,30 +9,17 @@ use harness::{
     process::Process,
     socket::Socket,
     stack::Stack,
-    wait,
+    topic, wait,
     writers::{self, Plan},
 };
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use shared::kafka;
 use worker::app::Role;
-
-/// The records say when the broker appended them.
-async fn let_the_broker_stamp(stack: &Stack) -> anyhow::Result<()> {
-    let settings = &stack.config.kafka;
-    let admin: AdminClient<_> = kafka::client(settings).create()?;
-    let change = AlterConfig::new(ResourceSpecifier::Topic(&settings.topic))
-        .set("message.timestamp.type", "LogAppendTime")
-        .set("retention.ms", "-1");
-    for altered in admin.alter_configs([&change], &AdminOptions::new()).await? {
-        altered.map_err(|(_, code)| anyhow::anyhow!("{code}"))?;
-    }
-    Ok(())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_partitions_under_load_keep_every_entity_in_order() -> anyhow::Result<()> {
     let stack = Stack::new().await?;
-    let_the_broker_stamp(&stack).await?;
+    // The records say when the broker appended them.
+    topic::configure(&stack.config.kafka, &[("message.timestamp.type", "LogAppendTime")]).await?;
     let (api, client) = stack.start_api().await?;
     let workers = [Process::worker(&stack.config).await?, Process::worker(&stack.config).await?];
     let recorder = Recorder::default();

@@ -18,6 +18,7 @@ pub mod servers;
 pub mod socket;
 pub mod stack;
 pub mod steady;
+pub mod topic;
 pub mod transactional;
 pub mod wait;
 pub mod writers;

@@ -20,6 +20,8 @@ pub struct KafkaShape {
     /// Three nodes, each with all records, of which two must have one before it is acknowledged.
     pub replicated: bool,
     pub proxied: Option<Proxied>,
+    /// It obeys access control lists; what has none is everyone's.
+    pub authorizes: bool,
 }
 
 /// A second address of the one node, for who is to reach it through a proxy.
@@ -75,11 +77,19 @@ impl Servers {
         self.run(&["down", server]).await.map(|_| ())
     }
 
+    /// Runs one of `scripts/bin` against them.
+    pub async fn client(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new(root().join("scripts/bin").join(name));
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .env("SLUICE_INSTANCE", &self.instance)
+            .env("SLUICE_SERVERS", "native");
+        output(command).await
+    }
+
     async fn run(&self, arguments: &[&'static str]) -> anyhow::Result<String> {
-        let mut command = self.command(arguments);
-        let output = tokio::task::spawn_blocking(move || command.output()).await??;
-        ensure!(output.status.success(), "scripts/servers: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).context("scripts/servers printed no text")
+        output(self.command(arguments)).await
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -95,8 +105,18 @@ impl Servers {
         if let Some(Proxied { port, advertised }) = self.kafka.proxied {
             command.env("SLUICE_KAFKA_PROXIED", format!("{port}:{advertised}"));
         }
+        if self.kafka.authorizes {
+            command.env("SLUICE_KAFKA_AUTHORIZES", "1");
+        }
         command
     }
+}
+
+async fn output(mut command: Command) -> anyhow::Result<String> {
+    let name = command.get_program().to_owned();
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    ensure!(output.status.success(), "{}: {}", name.display(), String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).with_context(|| format!("{} printed no text", name.display()))
 }
 
 impl Drop for Servers {

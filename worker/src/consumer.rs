@@ -18,6 +18,7 @@ use shared::{
     telemetry::one_line,
 };
 use thiserror::Error;
+use tokio::time::Instant;
 
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 const MOST_PAUSE: Duration = Duration::from_secs(2);
@@ -40,6 +41,8 @@ pub(crate) struct Record {
 pub(crate) enum GroupError {
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    #[error("the topic is gone")]
+    Gone,
     /// It stays for a newer binary: passing over it would leave a hole for good.
     #[error("the event at partition {partition}, offset {offset} is of a form that this binary does not know")]
     UnknownEvent { partition: i32, offset: i64, source: serde_json::Error },
@@ -63,7 +66,7 @@ pub(crate) trait Effect: Send + Sync + 'static {
 
 pub(crate) struct Group<E> {
     effect: E,
-    topic: String,
+    kafka: Kafka,
     consumer: Arc<StreamConsumer>,
     /// The next offset of each partition whose records are applied.
     uncommitted: HashMap<i32, i64>,
@@ -73,33 +76,53 @@ pub(crate) struct Group<E> {
 
 impl<E: Effect> Group<E> {
     pub(crate) fn new(effect: E, settings: Settings, kafka: &Kafka, lifecycle: Lifecycle) -> KafkaResult<Self> {
-        let name = format!("{}-{}", kafka.group_prefix, E::NAME);
-        let consumer: StreamConsumer = kafka::consumer(kafka, &name)
-            .set("auto.offset.reset", "earliest")
-            .set("session.timeout.ms", "6000")
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .create()?;
-        let (topic, consumer) = (kafka.topic.clone(), Arc::new(consumer));
-        Ok(Self { effect, topic, consumer, uncommitted: HashMap::new(), settings, lifecycle })
+        let (kafka, consumer) = (kafka.clone(), Arc::new(consumer(kafka, E::NAME)?));
+        Ok(Self { effect, kafka, consumer, uncommitted: HashMap::new(), settings, lifecycle })
     }
 
     /// Consumes until the process stops; whatever fails is tried again.
     pub(crate) async fn run(mut self) -> Result<(), GroupError> {
-        self.consumer.subscribe(&[&self.topic])?;
-        let consumed = self.consume().await;
+        let consumed = loop {
+            match self.consume().await {
+                Err(GroupError::Gone) => self.begin_anew().await?,
+                consumed => break consumed,
+            }
+        };
         // Leaving the group asks the broker, which must not hold up the runtime's threads.
         let closed = tokio::task::spawn_blocking(move || drop(self)).await;
         consumed.and(closed.map_err(|_| KafkaError::Canceled.into()))
     }
 
+    /// With a client that knows nothing of a topic of this name.
+    async fn begin_anew(&mut self) -> Result<(), GroupError> {
+        tracing::warn!(group = E::NAME, topic = self.kafka.topic, "the topic is gone; a new one is waited for");
+        self.uncommitted.clear();
+        let last = std::mem::replace(&mut self.consumer, Arc::new(consumer(&self.kafka, E::NAME)?));
+        // Closing asks the broker, which must not hold up the runtime's threads.
+        let closed = tokio::task::spawn_blocking(move || drop(last)).await;
+        closed.map_err(|_| KafkaError::Canceled.into())
+    }
+
     async fn consume(&mut self) -> Result<(), GroupError> {
+        self.consumer.subscribe(&[&self.kafka.topic])?;
         let lifecycle = self.lifecycle.clone();
+        let mut gone_since = None;
         loop {
             let received = tokio::time::timeout(COMMIT_RETRY, self.consumer.recv());
             match lifecycle.unless_stopped(received).await {
                 None => return Ok(()),
-                Some(Err(_)) => self.commit().await,
+                Some(Err(_)) => {
+                    gone_since = None;
+                    self.commit().await;
+                }
+                Some(Ok(Err(error))) if kafka::is_gone(&error) => {
+                    if gone_since.get_or_insert_with(Instant::now).elapsed() > kafka::GONE_LIMIT {
+                        return Err(GroupError::Gone);
+                    }
+                    lifecycle.pause(LEAST_PAUSE).await;
+                }
                 Some(Ok(first)) => {
+                    gone_since = None;
                     // From here to the commit nothing is given up in the middle: an offset that is passed is of a
                     // record that is applied.
                     let mut batch = Batch::default();
@@ -117,7 +140,7 @@ impl<E: Effect> Group<E> {
 
     /// Takes what else comes within the batch's size and time.
     async fn fill(&self, batch: &mut Batch) -> Result<(), GroupError> {
-        let deadline = tokio::time::Instant::now() + Duration::from_millis(self.settings.batch_wait_ms);
+        let deadline = Instant::now() + Duration::from_millis(self.settings.batch_wait_ms);
         while batch.records.len() < self.settings.batch_records && batch.bytes < MOST_BATCH_BYTES {
             match tokio::time::timeout_at(deadline, self.consumer.recv()).await {
                 Ok(received) => self.take(received, batch).await?,
@@ -187,7 +210,7 @@ impl<E: Effect> Group<E> {
         if self.uncommitted.is_empty() {
             return;
         }
-        let (consumer, topic, offsets) = (self.consumer.clone(), self.topic.clone(), self.uncommitted.clone());
+        let (consumer, topic, offsets) = (self.consumer.clone(), self.kafka.topic.clone(), self.uncommitted.clone());
         // It asks the broker, which must not hold up the runtime's threads.
         let committed = tokio::task::spawn_blocking(move || commit(&consumer, &topic, &offsets)).await;
         match committed.unwrap_or(Err(KafkaError::Canceled)) {
@@ -195,6 +218,14 @@ impl<E: Effect> Group<E> {
             Err(error) => tracing::info!(group = E::NAME, error = one_line(&error), "offsets are not committed yet"),
         }
     }
+}
+
+fn consumer(kafka: &Kafka, name: &str) -> KafkaResult<StreamConsumer> {
+    kafka::consumer(kafka, &format!("{}-{name}", kafka.group_prefix))
+        .set("auto.offset.reset", "earliest")
+        .set("session.timeout.ms", "6000")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .create()
 }
 
 /// Only of partitions that are still this member's: the next owner of another may be further already.

@@ -81,6 +81,7 @@ impl Tail {
             Err(error) => return error,
         };
         let mut next_look = Instant::now() + LOOK_PAUSE;
+        let mut gone_since = None;
         if !self.is_starting() {
             // Kafka was away: what was published before the place was found went past the sockets opened meanwhile.
             hub.end_all();
@@ -95,17 +96,27 @@ impl Tail {
             }
             match tokio::time::timeout(RETRY_PAUSE, consumer.recv()).await {
                 Ok(Ok(message)) => {
+                    gone_since = None;
                     self.set(FOLLOWING);
                     publish(&message, hub);
                 }
                 Ok(Err(error)) => {
+                    if kafka::is_gone(&error)
+                        && gone_since.get_or_insert_with(Instant::now).elapsed() > kafka::GONE_LIMIT
+                    {
+                        return error.into();
+                    }
                     // The client reconnects by itself and goes on where it was: nothing is missed.
                     tracing::debug!(error = one_line(&error), "the tail was interrupted");
                     self.set(AWAY);
                 }
                 // Silence is either nothing to tell or nobody there.
-                Err(_) if !self.is_following() && kafka::find_topic(settings).await.is_ok() => self.set(FOLLOWING),
-                Err(_) => {}
+                Err(_) => {
+                    gone_since = None;
+                    if !self.is_following() && kafka::find_topic(settings).await.is_ok() {
+                        self.set(FOLLOWING);
+                    }
+                }
             }
         }
     }
