@@ -164,6 +164,9 @@ impl Drain {
             self.state.next_read = Instant::now();
         }
         self.deleter.hurry(claim.lanes.len() < self.state.claim.lanes.len());
+        if claim.lanes.is_empty() {
+            self.link.has_nothing_left();
+        }
         self.state.claim = claim;
     }
 

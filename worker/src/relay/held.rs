@@ -41,6 +41,8 @@ pub(super) struct Held {
     singly: Singly,
     worker: String,
     entities: HashSet<HeldEntity>,
+    /// Those of them that an answer to the last question may not know yet.
+    since_asked: HashSet<HeldEntity>,
     /// Whose poison is being parked.
     parking: HashSet<HeldEntity>,
     /// Lanes whose suspects are being tried.
@@ -60,6 +62,7 @@ impl Held {
             singly,
             worker,
             entities: HashSet::new(),
+            since_asked: HashSet::new(),
             parking: HashSet::new(),
             trying: Lanes::NONE,
             releasing: Lanes::NONE,
@@ -102,12 +105,19 @@ impl Held {
         self.next_look = Instant::now();
     }
 
+    /// The outbox is asked: what is parked from now on may not be in its answer.
+    pub(super) fn asked(&mut self) {
+        self.since_asked.clear();
+    }
+
     /// What the outbox says of these lanes.
     pub(super) fn known(&mut self, lanes: Lanes, entities: Vec<HeldEntity>, claim: &Claim) {
         self.next_look = Instant::now() + LOOK_INTERVAL;
         self.entities.retain(|entity| !lanes.contains(entity.lane));
         // What is not there any more was discarded, with nothing behind it.
         self.entities.extend(entities);
+        self.entities.extend(self.since_asked.drain());
+        self.follow(claim);
         let mine = self.entities.iter().filter(|entity| self.releasing.is_empty() && lanes.contains(entity.lane));
         let work: Vec<_> = mine.filter_map(|entity| Some((self.fence(entity.lane, claim)?, entity.clone()))).collect();
         if work.is_empty() {
@@ -188,11 +198,13 @@ impl Held {
         match outcome {
             Outcome::Tried { lane, held } => {
                 self.trying.remove(lane);
+                self.since_asked.extend(held.iter().cloned());
                 self.entities.extend(held);
             }
             Outcome::Parked { entity, parked } => {
                 self.parking.remove(&entity);
                 if parked {
+                    self.since_asked.insert(entity.clone());
                     self.entities.insert(entity);
                 }
             }

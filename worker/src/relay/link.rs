@@ -108,6 +108,11 @@ impl Link {
         self.trouble.over();
     }
 
+    /// What could not be published was published by another worker, or is gone.
+    pub(super) fn has_nothing_left(&mut self) {
+        self.trouble.over();
+    }
+
     /// What was enqueued is not acknowledged; the client tries for as long as it may.
     pub(super) fn is_slow(&self) {
         let reason = self.client_error.as_deref().unwrap_or("no reason is known");

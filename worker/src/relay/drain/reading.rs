@@ -35,6 +35,7 @@ impl Drain {
             && now >= self.state.not_before
             && (unknown || !self.link.knows_partitions() || self.held.wants_a_look(now))
         {
+            self.held.asked();
             self.reader.ask(Question::Held { lanes });
         }
         let Some(open) = self.readable().filter(|_| now >= self.read_at(now)) else { return };
@@ -123,6 +124,9 @@ impl Drain {
             .end_read(Seen { last, settled: page.settled, ended: page.ended, read_at: page.read_at, took, again }, now);
         self.adapt(count, page.cut);
         self.state.next_read = now + self.state.idle.after(!fresh.is_empty(), page.ended, self.doorbell.works());
+        if fresh.is_empty() && again.is_none() && page.ended && self.state.flight.enqueued() == 0 {
+            self.link.has_nothing_left();
+        }
         self.invalidator.invalidate(&fresh).await;
         fresh.reverse();
         self.state.waiting = fresh;
