@@ -200,6 +200,10 @@ impl Keeping {
         if self.owned.len() < before {
             tracing::warn!(lanes = before - self.owned.len(), "lanes of the outbox were lost to another worker");
             self.claim.losses += 1;
+            self.claim.generation += 1;
+            self.claim.lanes.retain(|lane, _| self.owned.contains_key(lane));
+            // Before the authority is prolonged: it must not be that of lanes which are another's.
+            self.publish();
         }
     }
 
