@@ -61,6 +61,13 @@ async fn a_topic_that_may_not_be_written_is_waited_for() -> anyhow::Result<()> {
     trouble(&stack.config, "uthorization").await?;
     servers.client("kafka-acls", &[&["--remove", "--force"], nobody.as_slice()].concat()).await?;
     assert_eq!(recovers(&stack).await?, 0);
+
+    // The trouble ends as well where there is nothing left that could show it.
+    servers.client("kafka-acls", &[&["--add"], nobody.as_slice()].concat()).await?;
+    write(&client, &["dan"]).await?;
+    trouble(&stack.config, "uthorization").await?;
+    sqlx::query("DELETE FROM outbox_events").execute(&mut stack.mysql().await?).await?;
+    status_is(&stack.config, "nobody is needed any more", |code, _| code == 0).await?;
     worker.terminate().await?;
     api.stop().await?;
     stack.finish().await
