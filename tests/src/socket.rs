@@ -42,12 +42,16 @@ impl Socket {
 
     /// The next event, past any heartbeat.
     pub async fn event(&mut self) -> anyhow::Result<Value> {
-        loop {
-            let frame = self.frame().await?;
-            if frame["type"] != "heartbeat" {
-                return Ok(frame);
+        let next = async {
+            loop {
+                let frame = self.frame().await?;
+                if frame["type"] != "heartbeat" {
+                    return Ok(frame);
+                }
             }
-        }
+        };
+        // Heartbeats come for ever.
+        tokio::time::timeout(wait::DEADLINE, next).await.context("no event came")?
     }
 
     /// Waits until the server closes, and answers with the code.
