@@ -15,6 +15,7 @@ use harness::{
     steady::Pace,
     wait,
 };
+use shared::config::Delivery;
 
 const LEASE: Duration = Duration::from_secs(3);
 const AWAY: Duration = Duration::from_mins(3);
@@ -83,7 +84,7 @@ struct Away {
 }
 
 async fn broker_away(pace: Pace) -> anyhow::Result<()> {
-    let fleet = Fleet::start(LEASE).await?;
+    let fleet = Fleet::start(LEASE, Delivery::AtLeastOnce).await?;
     let (away, outcome) = fleet.judge(pace, async |fleet| without_kafka(fleet).await).await?;
     let Away { memory, backlog, drained_in } = &away;
     println!("the broker away for {AWAY:?}: {outcome}");

@@ -7,12 +7,14 @@ use harness::{
     seed::seed,
     steady::Pace,
 };
+use shared::config::Delivery;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_to_a_worker_nothing_is_lost_or_overtaken() -> anyhow::Result<()> {
     let pace = Pace { seed: seed("faults_relay"), changes_per_second: 200, users: 100 };
     let (lease, moment) = (Duration::from_secs(2), Duration::from_millis(300));
-    let report = run(Script { pace, lease, duration: Duration::ZERO, calm: moment }).await?;
+    let report =
+        run(Script { pace, delivery: Delivery::AtLeastOnce, lease, duration: Duration::ZERO, calm: moment }).await?;
     println!("{report}");
     report.check()?;
     for fault in [Fault::Killed, Fault::Frozen, Fault::WithoutMysql] {

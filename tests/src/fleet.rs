@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shared::config::Config;
+use shared::config::{Config, Delivery};
 use sqlx::MySqlConnection;
 use tokio_util::sync::CancellationToken;
 use worker::app::Role;
@@ -80,23 +80,30 @@ impl fmt::Display for Outcome {
 
 impl Fleet {
     /// All of them running, each with its share of the lanes; one reaches Kafka through a proxy.
-    pub async fn start(lease: Duration) -> anyhow::Result<Self> {
+    pub async fn start(lease: Duration, delivery: Delivery) -> anyhow::Result<Self> {
         let proxied = Proxied { port: free_port()?, advertised: free_port()? };
         let kafka = Proxy::before(("127.0.0.1".to_owned(), proxied.port), proxied.advertised).await?;
         let shape = KafkaShape { proxied: Some(proxied), ..KafkaShape::default() };
-        Self::start_on(shape, Some(kafka), lease).await
+        Self::start_on(shape, Some(kafka), lease, delivery).await
     }
 
     /// As [`start`](Self::start), with three brokers and no proxy before them.
     pub async fn start_replicated(lease: Duration) -> anyhow::Result<Self> {
-        Self::start_on(KafkaShape { replicated: true, ..KafkaShape::default() }, None, lease).await
+        let shape = KafkaShape { replicated: true, ..KafkaShape::default() };
+        Self::start_on(shape, None, lease, Delivery::AtLeastOnce).await
     }
 
-    async fn start_on(shape: KafkaShape, kafka: Option<Proxy>, lease: Duration) -> anyhow::Result<Self> {
+    async fn start_on(
+        shape: KafkaShape,
+        kafka: Option<Proxy>,
+        lease: Duration,
+        delivery: Delivery,
+    ) -> anyhow::Result<Self> {
         let mut config = Config::load(None)?;
         Stack::rename(&mut config);
         config.outbox.lease_ms = u64::try_from(lease.as_millis())?;
         config.database.max_connections = 32;
+        config.kafka.delivery = delivery;
         config.kafka.replication_factor = if shape.replicated { 3 } else { 1 };
         let servers = Servers::start_with(shape, &["kafka"], &mut config).await?;
         let mysql = Proxy::start(&config).await?;

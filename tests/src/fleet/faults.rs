@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use shared::config::Delivery;
 use uuid::Uuid;
 
 use super::{BEHIND, Fleet, Report, SIZE, lanes};
@@ -62,6 +63,7 @@ impl fmt::Display for Fault {
 #[derive(Clone, Copy, Debug)]
 pub struct Script {
     pub pace: Pace,
+    pub delivery: Delivery,
     pub lease: Duration,
     /// For how long changes are made at least.
     pub duration: Duration,
@@ -85,9 +87,9 @@ pub struct Phase {
 
 /// Runs the script and judges what clients and stores tell of it.
 pub async fn run(script: Script) -> anyhow::Result<Report> {
-    let fleet = Fleet::start(script.lease).await?;
+    let fleet = Fleet::start(script.lease, script.delivery).await?;
     let (phases, outcome) = fleet.judge(script.pace, async |fleet| suffer(fleet, script).await).await?;
-    Ok(Report::new(script.pace.seed, phases, outcome))
+    Ok(Report::new(script, phases, outcome))
 }
 
 async fn suffer(fleet: &mut Fleet, script: Script) -> anyhow::Result<Vec<Phase>> {
