@@ -66,7 +66,9 @@ pub fn consumer(settings: &config::Kafka, group: &str) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("fetch.wait.max.ms", "100")
         // The default is 64 MiB for each partition.
-        .set("queued.max.messages.kbytes", "2048");
+        .set("queued.max.messages.kbytes", "2048")
+        // The default lets a partition rest for a second whenever that queue is full, which a backlog keeps it.
+        .set("fetch.queue.backoff.ms", "10");
     consumer
 }
 
