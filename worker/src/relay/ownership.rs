@@ -76,6 +76,7 @@ impl Keeper {
             claims,
             quiet: quieted,
             known: false,
+            renewed: None,
         };
         lifecycle.spawn(keeping.run());
         (claimed, quiet)
@@ -92,16 +93,27 @@ struct Keeping {
     quiet: watch::Receiver<Quiet>,
     /// Whether the others were told that this worker is there.
     known: bool,
+    renewed: Option<Renewal>,
+}
+
+/// The last one.
+#[derive(Clone, Copy)]
+struct Renewal {
+    at: Instant,
+    /// What the others were told then.
+    stopping: bool,
 }
 
 impl Keeping {
     async fn run(mut self) {
-        let interval = self.keeper.lease.duration / RENEWALS;
+        let interval = self.interval();
         let mut give_up_at = None;
         loop {
             let stopping = self.keeper.lifecycle.is_stopping();
             let wait = match tokio::time::timeout(interval, self.tick(stopping)).await {
-                Ok(Ok(next)) => next.min(interval),
+                Ok(Ok(next)) => {
+                    next.min(self.renewed.map_or(interval, |last| interval.saturating_sub(last.at.elapsed())))
+                }
                 Ok(Err(error)) => {
                     tracing::warn!(error = one_line(&error), "the leases of the outbox could not be renewed");
                     self.connection = None;
@@ -129,6 +141,10 @@ impl Keeping {
         self.publish();
     }
 
+    fn interval(&self) -> Duration {
+        self.keeper.lease.duration / RENEWALS
+    }
+
     /// Until something happened, or so long.
     async fn wait(&mut self, longest: Duration, stopping: bool) {
         let stopped = async {
@@ -154,18 +170,26 @@ impl Keeping {
     /// Renews, gives back, takes; answers with when to look again at the latest.
     async fn tick(&mut self, stopping: bool) -> sqlx::Result<Duration> {
         let lease = self.keeper.lease.clone();
-        let sent_ms = boottime_ms();
+        let (sent_ms, sent_at) = (boottime_ms(), Instant::now());
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => database::connection(&self.keeper.settings).await?,
         };
-        lease.beat(&mut connection, stopping, self.keeper.trouble.get().as_deref()).await?;
-        if !self.owned.is_empty() {
+        // Each of these waits for the disk, and whoever is rung to take lanes over should not: others wait for it.
+        let is_due = self.renewed.is_none_or(|last| last.at.elapsed() >= self.interval() / 2);
+        if is_due || self.renewed.is_some_and(|last| last.stopping != stopping) {
+            lease.beat(&mut connection, stopping, self.keeper.trouble.get().as_deref()).await?;
+        }
+        if is_due && !self.owned.is_empty() {
             lease.renew(&mut connection).await?;
         }
         let outlook = lease.look(&mut connection).await?;
         self.notice_losses(&outlook);
-        self.keeper.authority.extend(sent_ms, lease.duration);
+        if is_due {
+            self.keeper.authority.extend(sent_ms, lease.duration);
+        }
+        let at = self.renewed.filter(|_| !is_due).map_or(sent_at, |last| last.at);
+        self.renewed = Some(Renewal { at, stopping });
         let wanted = self.wanted(&outlook, stopping);
         self.give_back(&mut connection, wanted).await?;
         let taken = self.takeable(&outlook, wanted);
