@@ -1,5 +1,7 @@
 //! Several workers share one outbox: one drains at a time, and the next takes over.
 
+use std::collections::HashSet;
+
 use harness::{
     checker::{self, Recorder},
     process::Process,
@@ -7,6 +9,7 @@ use harness::{
     wait,
     writers::{self, Plan},
 };
+use sqlx::MySqlConnection;
 use worker::app::Role;
 
 const PLAN: Plan = Plan { seed: 7, writers: 8, users: 50, changes: 800 };
@@ -73,4 +76,41 @@ async fn a_frozen_worker_is_fenced() -> anyhow::Result<()> {
     successor.terminate().await?;
     api.stop().await?;
     stack.finish().await
+}
+
+/// The answer was lost when it took them: its own renewals would keep them from everybody, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_that_a_worker_does_not_know_to_be_its_own_are_drained() -> anyhow::Result<()> {
+    let stack = Stack::new().await?;
+    let (api, client) = stack.start_api().await?;
+    let worker = stack.start_worker(&Role::ALL).await?;
+    let recorder = Recorder::default();
+    writers::write(&client, Plan { changes: 100, ..PLAN }, &recorder).await?;
+    stack.settled().await?;
+    let mut connection = stack.mysql().await?;
+    let name: String = sqlx::query_scalar("SELECT worker FROM outbox_workers").fetch_one(&mut connection).await?;
+    // Another has half of them for so long that the worker notices, and then it is the worker's turn.
+    for (owner, lease) in [("another", 10), (name.as_str(), 2)] {
+        let give = "UPDATE outbox_lanes SET owner = ?, epoch = epoch + 1, \
+                    lease_until = UTC_TIMESTAMP(6) + INTERVAL ? SECOND WHERE lane < 32";
+        sqlx::query(give).bind(owner).bind(lease).execute(&mut connection).await?;
+        looked_twice(&mut connection).await?;
+    }
+    writers::write(&client, Plan { changes: 100, seed: 8, ..PLAN }, &recorder).await?;
+    stack.settled().await?;
+    checker::consistent_with(&recorder, &stack).await?;
+    worker.stop().await?;
+    api.stop().await?;
+    stack.finish().await
+}
+
+/// Waits until the worker has certainly looked at the lanes as they are now.
+async fn looked_twice(connection: &mut MySqlConnection) -> anyhow::Result<()> {
+    let mut seen = HashSet::new();
+    wait::until("the worker has looked", async || {
+        let select = "SELECT CAST(seen_at AS CHAR) FROM outbox_workers";
+        seen.insert(sqlx::query_scalar::<_, String>(select).fetch_one(&mut *connection).await?);
+        Ok((seen.len() > 2).then_some(()))
+    })
+    .await
 }

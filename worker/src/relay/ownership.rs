@@ -180,11 +180,13 @@ impl Keeping {
         if is_due || self.renewed.is_some_and(|last| last.stopping != stopping) {
             lease.beat(&mut connection, stopping, self.keeper.trouble.get().as_deref()).await?;
         }
-        if is_due && !self.owned.is_empty() {
+        // Also where it knows of none: see `notice_gains`.
+        if is_due {
             lease.renew(&mut connection).await?;
         }
         let outlook = lease.look(&mut connection).await?;
         self.notice_losses(&outlook);
+        self.notice_gains(&outlook);
         if is_due {
             self.keeper.authority.extend(sent_ms, lease.duration);
         }
@@ -195,11 +197,8 @@ impl Keeping {
         let taken = self.takeable(&outlook, wanted);
         if !taken.is_empty() {
             lease.acquire(&mut connection, taken).await?;
-            for state in lease.look(&mut connection).await?.lanes {
-                if taken.contains(state.lane) && state.owner.as_ref() == Some(&lease.worker) {
-                    self.owned.insert(state.lane, state.epoch);
-                }
-            }
+            let outlook = lease.look(&mut connection).await?;
+            self.notice_gains(&outlook);
         }
         self.claim(wanted);
         if stopping && self.owned.is_empty() {
@@ -229,6 +228,13 @@ impl Keeping {
             // Before the authority is prolonged: it must not be that of lanes which are another's.
             self.publish();
         }
+    }
+
+    /// Lanes that are this worker's, also where it did not hear so: it may have lost the answer when it took them, and
+    /// with its renewals nobody else ever could.
+    fn notice_gains(&mut self, outlook: &Outlook) {
+        let mine = outlook.lanes.iter().filter(|state| state.owner.as_ref() == Some(&self.keeper.lease.worker));
+        self.owned.extend(mine.map(|state| (state.lane, state.epoch)));
     }
 
     fn wanted(&self, outlook: &Outlook, stopping: bool) -> Lanes {
