@@ -20,6 +20,8 @@ use crate::{
 
 /// Without a single new record for so long, the drain has failed.
 const STALLED: Duration = Duration::from_mins(1);
+/// A topic that shows nothing more for so long has nothing more.
+const NO_MORE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy)]
@@ -118,20 +120,25 @@ struct Topic {
     last: SystemTime,
 }
 
+/// Reads the topic to its end, by what comes: with transactions the offsets count more than records.
 async fn read(settings: &Kafka, changes: BTreeMap<String, u64>) -> anyhow::Result<Topic> {
     let settings = settings.clone();
     tokio::task::spawn_blocking(move || {
-        let mut left = topic::len(&kafka::client(&settings).create()?, &settings.topic)?;
+        let mut left: u64 = changes.values().sum();
         let mut judge = Judge::default();
         let mut times: Option<(SystemTime, SystemTime)> = None;
+        let mut last_came = Instant::now();
         topic::follow(&settings, |arrival| {
-            if let Some(arrival) = arrival {
-                judge.see(&arrival);
-                let at = arrival.appended;
-                times = Some(times.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
-                left -= 1;
-            }
-            Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            let Some(arrival) = arrival else {
+                let ended = left == 0 || last_came.elapsed() > NO_MORE;
+                return Ok(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+            };
+            judge.see(&arrival);
+            let at = arrival.appended;
+            times = Some(times.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
+            left = left.saturating_sub(1);
+            last_came = Instant::now();
+            Ok(ControlFlow::Continue(()))
         })?;
         let (first, last) = times.context("the topic is empty")?;
         Ok(Topic { missing: judge.missing(&changes), judge, first, last })
