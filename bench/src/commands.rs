@@ -79,16 +79,18 @@ const ROLES: [&str; 2] = ["relay", ""];
 impl Arguments {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let mut results = Results { machine: Machine::find().await?, ..Results::default() };
-        match self.command {
-            Command::Relay(relay) => relay.measure(&mut results).await?,
-            Command::Flat(flat) => results.flat = flat::run(&flat.sizes, flat.rounds).await?,
-        }
+        let measured = match &self.command {
+            Command::Relay(relay) => relay.measure(&mut results).await,
+            Command::Flat(flat) => flat::run(&flat.sizes, flat.rounds, &mut results.flat).await,
+        };
+        // Also what was found before a failure.
         if let Some(directory) = self.json.parent() {
             std::fs::create_dir_all(directory)?;
         }
         let json = serde_json::to_vec_pretty(&results)?;
         std::fs::write(&self.json, json).with_context(|| format!("{} cannot be written", self.json.display()))?;
         write!(std::io::stdout(), "{results}").context("standard output")?;
+        measured?;
         results.check()
     }
 }

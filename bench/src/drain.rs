@@ -22,7 +22,7 @@ use crate::{
 const STALLED: Duration = Duration::from_mins(1);
 /// A topic that shows nothing more for so long has nothing more.
 const NO_MORE: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
@@ -42,6 +42,8 @@ pub(crate) struct Drained {
     pub(crate) old_view: bool,
     /// From the first to the last record on the topic.
     pub(crate) events_per_second: f64,
+    /// From the first record to the last row's deletion.
+    pub(crate) deleted_per_second: f64,
     pub(crate) first_record_ms: f64,
     /// From the start of the workers to the last row's deletion.
     pub(crate) empty_after_ms: f64,
@@ -76,6 +78,7 @@ async fn measure(stack: &Stack, plan: Plan) -> anyhow::Result<Drained> {
     }
     drop(view);
     let topic = read(&stack.config.kafka, load.versions()).await?;
+    let first_record = topic.first.duration_since(started).unwrap_or_default();
     let cpu: Duration = usages.iter().map(|usage| usage.cpu).sum();
     let peak_mib = usages.iter().map(|usage| usage.peak_mib()).fold(0.0, f64::max);
     Ok(Drained {
@@ -84,7 +87,8 @@ async fn measure(stack: &Stack, plan: Plan) -> anyhow::Result<Drained> {
         roles: if plan.roles.is_empty() { "all" } else { plan.roles },
         old_view: plan.old_view,
         events_per_second: per_second(plan.events, topic.last.duration_since(topic.first)?),
-        first_record_ms: millis(topic.first.duration_since(started).unwrap_or_default()),
+        deleted_per_second: per_second(plan.events, empty_after.saturating_sub(first_record)),
+        first_record_ms: millis(first_record),
         empty_after_ms: millis(empty_after),
         cpu_seconds_per_100k: cpu.as_secs_f64() * 100_000.0 / count(plan.events),
         peak_mib,

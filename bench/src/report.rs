@@ -63,17 +63,18 @@ fn drains(to: &mut fmt::Formatter<'_>, runs: &[Drained]) -> fmt::Result {
     }
     writeln!(
         to,
-        "\n| drain | workers | roles | events/s | first record | empty after | CPU s per 100 k | peak memory \
-         | duplicates | out of order | missing |\n|---|---|---|---|---|---|---|---|---|---|---|"
+        "\n| drain | workers | roles | events/s | deleted/s | first record | empty after | CPU s per 100 k | peak memory \
+         | duplicates | out of order | missing |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
     )?;
     for run in runs {
         writeln!(
             to,
-            "| {} | {} | {} | {:.0} | {:.0} ms | {:.1} s | {:.2} | {:.0} MiB | {} | {} | {} |",
+            "| {} | {} | {} | {:.0} | {:.0} | {:.0} ms | {:.1} s | {:.2} | {:.0} MiB | {} | {} | {} |",
             run.events,
             run.workers,
             run.roles,
             run.events_per_second,
+            run.deleted_per_second,
             run.first_record_ms,
             run.empty_after_ms / 1_000.0,
             run.cpu_seconds_per_100k,
@@ -122,18 +123,19 @@ fn flat(to: &mut fmt::Formatter<'_>, runs: &[Flat]) -> fmt::Result {
     }
     writeln!(
         to,
-        "\n| backlog | old read view | events/s, median | each round | CPU s per 100 k | peak memory | duplicates \
-         | out of order | missing |\n|---|---|---|---|---|---|---|---|---|"
+        "\n| backlog | old read view | events/s, median | each round | deleted/s, median | CPU s per 100 k | peak memory | duplicates \
+         | out of order | missing |\n|---|---|---|---|---|---|---|---|---|---|"
     )?;
     for run in runs {
         let each = |show: fn(&Drained) -> String| run.rounds.iter().map(show).collect::<Vec<_>>().join(", ");
         writeln!(
             to,
-            "| {} | {} | {:.0} | {} | {} | {} MiB | {} | {} | {} |",
+            "| {} | {} | {:.0} | {} | {:.0} | {} | {} MiB | {} | {} | {} |",
             run.events,
             if run.old_view { "yes" } else { "no" },
             run.median_events_per_second,
             each(|round| format!("{:.0}", round.events_per_second)),
+            run.median_deleted_per_second,
             each(|round| format!("{:.2}", round.cpu_seconds_per_100k)),
             each(|round| format!("{:.0}", round.peak_mib)),
             each(|round| round.duplicates.to_string()),
