@@ -4,7 +4,7 @@
 MAKEFLAGS += --no-print-directory
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## build, bring the servers, the API, the worker and demo data
 	@scripts/up
@@ -66,4 +66,7 @@ faults-relay: ## three workers, 500 changes/s, ten seeds of everything that can 
 faults-brokers: ## the leader of three brokers killed, all restarted; one broker away for three minutes
 	@scripts/test-integration --example faults_brokers
 
-.PHONY: help up down reset status logs build test test-unit test-integration test-contract lint fmt shell openapi bench-latency bench-relay bench-relay-flat faults-relay faults-brokers
+faults-transactional: ## workers that publish in transactions, killed ten times: each event is seen once
+	@scripts/test-integration --example faults_transactional
+
+.PHONY: help up down reset status logs build test test-unit test-integration test-contract lint fmt shell openapi bench-latency bench-relay bench-relay-flat faults-relay faults-brokers faults-transactional
