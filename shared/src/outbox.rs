@@ -182,17 +182,23 @@ pub async fn log_keys_only(connection: &mut MySqlConnection) {
     }
 }
 
+/// Of each lane its rows, in the order given.
+#[must_use]
+pub fn by_lane(rows: &[RowId]) -> BTreeMap<Lane, Vec<RowId>> {
+    let mut lanes: BTreeMap<Lane, Vec<RowId>> = BTreeMap::new();
+    for row in rows {
+        lanes.entry(row.lane).or_default().push(*row);
+    }
+    lanes
+}
+
 /// Deletes rows that are known to be on Kafka.
 ///
 /// A statement for each lane, so that each is a range of one partition's primary key; one transaction, so that the
 /// disk is waited for once.
 pub async fn delete(connection: &mut MySqlConnection, published: &[RowId]) -> sqlx::Result<()> {
-    let mut lanes: BTreeMap<Lane, Vec<RowId>> = BTreeMap::new();
-    for row in published {
-        lanes.entry(row.lane).or_default().push(*row);
-    }
     let mut transaction = connection.begin().await?;
-    for (lane, rows) in &lanes {
+    for (lane, rows) in &by_lane(published) {
         for chunk in rows.chunks(MOST_DELETED_AT_ONCE) {
             delete_chunk(&mut transaction, *lane, chunk).await?;
         }

@@ -54,8 +54,7 @@ impl Deleter {
 
     /// Whether what comes is deleted at once.
     pub(super) fn hurry(&self, hurry: bool) {
-        self.0.hurry.store(hurry, Ordering::Release);
-        if hurry {
+        if !self.0.hurry.swap(hurry, Ordering::AcqRel) && hurry {
             self.0.more.notify_one();
         }
     }

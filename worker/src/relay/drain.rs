@@ -30,6 +30,7 @@ use super::{
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Acknowledgements that do not come for so long are trouble.
 const SLOW: Duration = Duration::from_secs(3);
+
 pub(super) struct Drain {
     pub(super) config: Config,
     pub(super) lifecycle: Lifecycle,
@@ -163,7 +164,6 @@ impl Drain {
             self.state.versions.forget();
             self.state.next_read = Instant::now();
         }
-        self.deleter.hurry(claim.lanes.len() < self.state.claim.lanes.len());
         if claim.lanes.is_empty() {
             self.link.has_nothing_left();
         }
@@ -189,7 +189,9 @@ impl Drain {
     /// Tells of which lanes, that are not claimed any more, nothing is on its way.
     fn tell_quiet(&mut self) {
         let claimed: Lanes = self.state.claim.lanes.keys().copied().collect();
-        let lanes = self.state.flight.quiet(Lanes::ALL.without(claimed)).without(self.held.busy_lanes());
+        let unclaimed = Lanes::ALL.without(claimed);
+        let lanes = self.state.flight.quiet(unclaimed).without(self.held.busy_lanes());
+        self.deleter.hurry(lanes != unclaimed);
         let quiet = Quiet { generation: self.state.claim.generation, lanes };
         self.quiet.send_if_modified(|told| std::mem::replace(told, quiet) != quiet);
     }

@@ -171,32 +171,49 @@ impl Producer {
 
     /// Hands the record over; [`Report`] says what became of it. Never waits.
     pub(super) fn enqueue(&self, row: &Pending, token: Token) -> Result<(), EnqueueError> {
-        if !row.is_intact() {
-            return Err(EnqueueError::Poison(Poison::Checksum));
-        }
-        let headers = headers(row).map_err(EnqueueError::Poison)?;
-        let key = row.record_key();
-        let record = BaseRecord::with_opaque_to(&self.topic, token)
-            .key(&key)
-            .payload(&row.payload)
-            .headers(headers)
-            .partition(row.lane.partition(self.partitions));
-        self.client.send(record).map_err(|(error, _)| EnqueueError::of(error))
+        send(&self.client, &self.topic, self.partitions, row, token)
     }
 
     /// Forgets what is still queued and drops the producer: what it had not sent it will not send any more.
     pub(super) async fn discard(self) {
-        // Closing waits for the client's threads, which must not hold up the runtime's.
-        let closed = tokio::task::spawn_blocking(move || {
-            self.client.purge(PurgeConfig::default().queue().inflight());
-            drop(self.client);
-        });
-        match tokio::time::timeout(CLOSE_LIMIT, closed).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(error = one_line(&error), "closing the producer failed"),
-            Err(_) => tracing::warn!("closing the producer takes long"),
-        }
+        close(self.client).await;
     }
+}
+
+/// Hands the row's record over to a client. What is broken in itself is poison before it gets there.
+pub(super) fn send(
+    client: &ThreadedProducer<Context>,
+    topic: &str,
+    partitions: u16,
+    row: &Pending,
+    token: Token,
+) -> Result<(), EnqueueError> {
+    let headers = check(row).map_err(EnqueueError::Poison)?;
+    let key = row.record_key();
+    let record = BaseRecord::with_opaque_to(topic, token)
+        .key(&key)
+        .payload(&row.payload)
+        .headers(headers)
+        .partition(row.lane.partition(partitions));
+    client.send(record).map_err(|(error, _)| EnqueueError::of(error))
+}
+
+/// Forgets what a client still holds and closes it, which waits for its threads and must not hold up the runtime's.
+pub(super) async fn close(client: ThreadedProducer<Context>) {
+    let closed = tokio::task::spawn_blocking(move || {
+        client.purge(PurgeConfig::default().queue().inflight());
+        drop(client);
+    });
+    match tokio::time::timeout(CLOSE_LIMIT, closed).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(error = one_line(&error), "closing the producer failed"),
+        Err(_) => tracing::warn!("closing the producer takes long"),
+    }
+}
+
+/// The record's headers, unless the row is broken.
+pub(super) fn check(row: &Pending) -> Result<OwnedHeaders, Poison> {
+    if row.is_intact() { headers(row) } else { Err(Poison::Checksum) }
 }
 
 /// Whether the topic has all of them.
@@ -205,7 +222,7 @@ pub(super) async fn check_partitions(settings: &Kafka, pinned: u16) -> Result<()
     if found >= pinned { Ok(()) } else { Err(TopicError::Fewer { topic: settings.topic.clone(), found, pinned }) }
 }
 
-pub(super) fn headers(row: &Pending) -> Result<OwnedHeaders, Poison> {
+fn headers(row: &Pending) -> Result<OwnedHeaders, Poison> {
     let trace: TraceContext = serde_json::from_slice(&row.headers).map_err(|_| Poison::Headers)?;
     let mut headers = OwnedHeaders::new().insert(Header { key: "content-type", value: Some(event::CONTENT_TYPE) });
     for (name, value) in [("traceparent", &trace.traceparent), ("tracestate", &trace.tracestate)] {

@@ -59,7 +59,7 @@ impl Singly {
     /// Parks the row and what is behind it.
     pub(super) async fn park(&self, fence: &Fence, row: &Pending, poison: Poison) -> Result<(), SinglyError> {
         let mut connection = self.connection().await?;
-        self.park_with(&mut connection, fence, row, poison, 1).await
+        Ok(park(&self.invalidator, &mut connection, fence, row, poison, 1).await?)
     }
 
     /// Stops a lane that has nothing but poison, until an operator resumes it.
@@ -68,24 +68,6 @@ impl Singly {
         let mut connection = self.connection().await?;
         outbox::pause_lane(&mut connection, fence, reason).await?;
         self.doorbell.ring_ownership().await;
-        Ok(())
-    }
-
-    async fn park_with(
-        &self,
-        connection: &mut MySqlConnection,
-        fence: &Fence,
-        row: &Pending,
-        poison: Poison,
-        attempts: u32,
-    ) -> Result<(), SinglyError> {
-        // What nobody will hear of soon should not be read as it was before.
-        self.invalidator.invalidate(std::slice::from_ref(row)).await;
-        outbox::park(connection, fence, row, &poison.to_string(), attempts).await?;
-        tracing::warn!(
-            event_id = %row.event_id, key = row.record_key(), version = row.version.0, reason = %poison,
-            "an event is parked, with what is behind it of its entity"
-        );
         Ok(())
     }
 
@@ -124,7 +106,7 @@ impl Singly {
                     continue;
                 }
                 if let Err(poison) = self.publish(producer, &row).await? {
-                    self.park_with(connection, fence, &row, poison, 2).await?;
+                    park(&self.invalidator, connection, fence, &row, poison, 2).await?;
                     held.push(entity);
                     break;
                 }
@@ -191,6 +173,25 @@ impl Singly {
         }
         Err(SinglyError::Unacknowledged)
     }
+}
+
+/// Parks the row and what is behind it, on a connection that is there.
+pub(super) async fn park(
+    invalidator: &Invalidator,
+    connection: &mut MySqlConnection,
+    fence: &Fence,
+    row: &Pending,
+    poison: Poison,
+    attempts: u32,
+) -> Result<(), ParkError> {
+    // What nobody will hear of soon should not be read as it was before.
+    invalidator.invalidate(std::slice::from_ref(row)).await;
+    outbox::park(connection, fence, row, &poison.to_string(), attempts).await?;
+    tracing::warn!(
+        event_id = %row.event_id, key = row.record_key(), version = row.version.0, reason = %poison,
+        "an event is parked, with what is behind it of its entity"
+    );
+    Ok(())
 }
 
 /// Work on single entities that failed is tried again; nothing is parked for it.

@@ -1,9 +1,10 @@
 //! Of the loop: hands rows to the producer and learns what became of them.
 
-use std::collections::BTreeMap;
-
 use rdkafka::error::KafkaError;
-use shared::{lane::Lane, outbox::RowId, telemetry::one_line};
+use shared::{
+    outbox::{self, RowId},
+    telemetry::one_line,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -62,7 +63,7 @@ impl Drain {
         if suspects.is_empty() {
             self.link.back_off(error);
         }
-        for (lane, rows) in by_lane(&suspects) {
+        for (lane, rows) in outbox::by_lane(&suspects) {
             let acknowledged = self.state.flight.known_in(lane);
             self.held.try_singly(lane, rows, acknowledged, &self.state.claim);
         }
@@ -75,8 +76,9 @@ impl Drain {
             if self.held.holds(&row) {
                 continue;
             }
-            // A worker that slept past its lease must not publish beside the next one.
-            if !self.authority.holds() {
+            // A worker that slept past its lease must not publish beside the next one. In this order: lanes that were lost
+            // are told before the authority over the others is prolonged.
+            if !self.authority.holds() || self.claims.has_changed().unwrap_or(true) {
                 self.state.waiting.push(row);
                 return;
             }
@@ -101,12 +103,4 @@ impl Drain {
             }
         }
     }
-}
-
-fn by_lane(rows: &[RowId]) -> BTreeMap<Lane, Vec<RowId>> {
-    let mut lanes: BTreeMap<Lane, Vec<RowId>> = BTreeMap::new();
-    for row in rows {
-        lanes.entry(row.lane).or_default().push(*row);
-    }
-    lanes
 }

@@ -27,7 +27,8 @@ use super::{
         doorbell::Doorbell,
         idle::Idle,
         invalidation::Invalidator,
-        producer::{Poison, headers},
+        producer::{Poison, check},
+        singly::park,
         trouble::Trouble,
         versions::Versions,
     },
@@ -291,12 +292,7 @@ impl Group {
 
     async fn park(&self, state: &mut Drained, row: &Pending, poison: Poison, attempts: u32) -> Result<(), GroupError> {
         let Some(fence) = self.fence(row.lane) else { return Err(GroupError::LeaseLost) };
-        self.shared.invalidator.invalidate(std::slice::from_ref(row)).await;
-        outbox::park(&mut state.connection, &fence, row, &poison.to_string(), attempts).await?;
-        tracing::warn!(
-            event_id = %row.event_id, key = row.record_key(), version = row.version.0, reason = %poison,
-            "an event is parked, with what is behind it of its entity"
-        );
+        park(&self.shared.invalidator, &mut state.connection, &fence, row, poison, attempts).await?;
         state.held.insert(row.entity());
         Ok(())
     }
@@ -336,11 +332,4 @@ impl Group {
         let limit = Duration::from_millis(self.shared.config.outbox.lease_ms);
         Ok(tokio::time::timeout(limit, step).await.map_err(|_| GroupError::Timeout)??)
     }
-}
-
-fn check(row: &Pending) -> Result<(), Poison> {
-    if !row.is_intact() {
-        return Err(Poison::Checksum);
-    }
-    headers(row).map(drop)
 }

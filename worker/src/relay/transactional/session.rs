@@ -5,13 +5,12 @@ use std::{sync::Arc, time::Duration};
 use rdkafka::{
     config::FromClientConfigAndContext,
     error::KafkaError,
-    producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer},
+    producer::{BaseRecord, Producer as _, ThreadedProducer},
 };
 use shared::{
     config::Config,
     kafka::{self, TopicError},
     outbox::{Pending, RowId},
-    telemetry::one_line,
 };
 use thiserror::Error;
 
@@ -19,7 +18,8 @@ use super::{
     super::{
         flight::Token,
         producer::{
-            BATCH_BYTES, Context, EnqueueError, MESSAGE_MAX_BYTES, Poison, Report, Reports, check_partitions, headers,
+            BATCH_BYTES, Context, EnqueueError, MESSAGE_MAX_BYTES, Poison, Report, Reports, check_partitions, close,
+            send,
         },
     },
     progress::{self, ProgressError},
@@ -120,15 +120,8 @@ impl Session {
     }
 
     async fn enqueue(&self, row: &Pending, token: Token) -> Result<(), EnqueueError> {
-        let key = row.record_key();
         loop {
-            let headers = headers(row).map_err(EnqueueError::Poison)?;
-            let record = BaseRecord::with_opaque_to(&self.topic, token)
-                .key(&key)
-                .payload(&row.payload)
-                .headers(headers)
-                .partition(row.lane.partition(self.partitions));
-            match self.client.send(record).map_err(|(error, _)| EnqueueError::of(error)) {
+            match send(&self.client, &self.topic, self.partitions, row, token) {
                 Err(EnqueueError::Full) => {
                     // Room is made by deliveries; where none comes the transaction's timer ends this.
                     tokio::time::timeout(self.limit, self.reports.arrived()).await.map_err(|_| EnqueueError::Full)?;
@@ -140,13 +133,7 @@ impl Session {
 
     /// What was not committed is aborted, by the next producer of the group.
     pub(super) async fn end(self) {
-        let closed = tokio::task::spawn_blocking(move || {
-            self.client.purge(PurgeConfig::default().queue().inflight());
-            drop(self.client);
-        });
-        if let Err(error) = closed.await {
-            tracing::warn!(error = one_line(&error), "closing the producer failed");
-        }
+        close(self.client).await;
     }
 }
 
