@@ -51,6 +51,8 @@ pub(super) struct State {
     claim: Claim,
     /// Claimed lanes whose held entities are known.
     open: Lanes,
+    /// The claim as of which they were asked for.
+    asked: Claim,
     flight: Flight,
     cursor: Cursor,
     versions: Versions,
@@ -75,6 +77,7 @@ impl State {
         Self {
             claim: Claim::default(),
             open: Lanes::NONE,
+            asked: Claim::default(),
             flight: Flight::new(),
             cursor: Cursor::new(now),
             versions: Versions::new(),
@@ -149,14 +152,7 @@ impl Drain {
             self.let_go("lanes were lost");
         }
         let lanes: Lanes = claim.lanes.keys().copied().collect();
-        let kept: Lanes = self
-            .state
-            .claim
-            .lanes
-            .iter()
-            .filter(|(lane, epoch)| claim.lanes.get(lane) == Some(epoch))
-            .map(|it| *it.0)
-            .collect();
+        let kept = claim.kept_since(&self.state.claim);
         self.state.open = self.state.open.intersection(kept);
         self.state.waiting.retain(|row| lanes.contains(row.lane));
         self.held.follow(&claim);

@@ -44,6 +44,14 @@ pub(super) struct Claim {
     pub(super) ended: bool,
 }
 
+impl Claim {
+    /// The lanes that were nobody else's since an earlier claim that had them.
+    pub(super) fn kept_since(&self, earlier: &Self) -> Lanes {
+        let kept = self.lanes.iter().filter(|(lane, epoch)| earlier.lanes.get(lane) == Some(epoch));
+        kept.map(|(lane, _)| *lane).collect()
+    }
+}
+
 /// The lanes of which nothing is on its way, as of a claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Quiet {

@@ -36,6 +36,7 @@ impl Drain {
             && (unknown || !self.link.knows_partitions() || self.held.wants_a_look(now))
         {
             self.held.asked();
+            self.state.asked.clone_from(&self.state.claim);
             self.reader.ask(Question::Held { lanes });
         }
         let Some(open) = self.readable().filter(|_| now >= self.read_at(now)) else { return };
@@ -81,9 +82,11 @@ impl Drain {
                 if self.link.pin_partitions(partitions) {
                     self.let_go("the topic was expanded");
                 }
-                let fresh = lanes.without(self.state.open);
-                self.held.known(lanes, entities, &self.state.claim);
-                self.state.open = lanes;
+                // What another worker had meanwhile is asked for again.
+                let known = lanes.intersection(self.state.claim.kept_since(&self.state.asked));
+                let fresh = known.without(self.state.open);
+                self.held.known(known, entities, &self.state.claim);
+                self.state.open = known;
                 if !fresh.is_empty() {
                     self.state.cursor.sweep_now(Instant::now());
                     self.state.next_read = Instant::now();
